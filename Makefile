@@ -1,0 +1,43 @@
+# Two commands for a fresh machine: `make compare` and `make test`. Both set everything up first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: help setup compare test test-slow check gpu clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+setup: $(VENV)/.installed  ## create the environment and install the zoo into it
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else f"the zoo needs Python 3.10 to 3.13, {sys.executable} is {v.major}.{v.minor}; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+compare: setup  ## pretrain and evaluate small backbones on the embedded videos; writes runs/compare/report.html
+	$(BIN)/zoo compare vit_pico videomamba_pico timesformer_pico timesformer_joint_pico --suite digits --budget quick
+
+# Run-time shape checks and torch.compile exclude each other, hence two runs.
+test: setup  ## the fast tests (under 6 minutes on two cores)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not compiled"
+	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "compiled and not slow and not gpu"
+
+test-slow: setup  ## the full product of cases
+	$(BIN)/python -m pytest -n 2 -m "slow and not gpu and not compiled"
+	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "slow and compiled and not gpu"
+
+check: setup  ## ruff, the type checker, the structure tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_structure.py
+
+gpu: setup  ## everything that needs a GPU; results go to benchmarks/results/
+	$(BIN)/python -m pytest -m gpu
+
+clean:  ## remove the environment and caches (runs/ stays)
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

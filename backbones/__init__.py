@@ -1,0 +1,1 @@
+"""Backbones: pixels -> tokens."""

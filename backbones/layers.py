@@ -1,0 +1,138 @@
+"""What timm.layers lacks: a patch embedding that embeds visible tokens only, attention with split q/v bias, a block."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from timm.layers import DropPath, LayerScale, Mlp
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+QkvBias = Literal["none", "qv", "qkv"]
+
+
+def patchify(
+    video: Float[Tensor, "batch channels frames height width"],
+    size: tuple[int, int, int],
+    keep: Int64[Tensor, "batch kept"] | None = None,
+    stride: tuple[int, int, int] | None = None,
+) -> Float[Tensor, "batch tokens channels time y x"]:
+    """Cut clips into tubelets in raster order; with `keep`, only the kept tubelets are ever copied.
+
+    Args:
+        video: clips.
+        size: pixels per token (frames, height, width).
+        keep: raster indices of the wanted tubelets; None for all.
+        stride: step between tubelets, `size` when None; smaller strides overlap.
+    """
+    stride = stride or size
+    windows = video.unfold(2, size[0], stride[0]).unfold(3, size[1], stride[1]).unfold(4, size[2], stride[2])
+    windows = windows.permute(0, 2, 3, 4, 1, 5, 6, 7)
+    if keep is None:
+        return windows.flatten(1, 3)
+    batch, _, height, width = windows.shape[:4]
+    rows = torch.arange(batch, device=keep.device)[:, None]
+    return windows[rows, keep // (height * width), keep // width % height, keep % width]
+
+
+class PatchEmbed3d(nn.Module):
+    """Linear embedding of tubelets; weights as a Conv3d has them (`proj.weight` `[D, 3, t, h, w]`).
+
+    Args:
+        embed_dim: width of the tokens.
+        tubelet: pixels per token (frames, height, width).
+        stride: step between tubelets, `tubelet` when None.
+        in_chans: channels of the clip.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        tubelet: tuple[int, int, int],
+        *,
+        stride: tuple[int, int, int] | None = None,
+        in_chans: int = 3,
+    ) -> None:
+        super().__init__()
+        self.tubelet = tubelet
+        self.stride = stride or tubelet
+        self.proj = nn.Conv3d(in_chans, embed_dim, kernel_size=tubelet, stride=self.stride)
+
+    def forward(
+        self,
+        video: Float[Tensor, "batch channels frames height width"],
+        keep: Int64[Tensor, "batch kept"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Embed all tubelets, or the kept ones only, in raster order."""
+        patches = patchify(video, self.tubelet, keep, self.stride)
+        # One matrix product for both cases, so that keep = all equals no keep bit for bit.
+        return F.linear(patches.flatten(2), self.proj.weight.flatten(1), self.proj.bias)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens, by PyTorch's scaled_dot_product_attention.
+
+    Args:
+        dim: width of the tokens.
+        num_heads: number of heads; must divide `dim`.
+        qkv_bias: "qv" is BEiT's and VideoMAE's form: separate `q_bias` and `v_bias`, no key bias.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, qkv_bias: QkvBias = "qv") -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide a width of {dim}")
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias == "qkv")
+        self.q_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias == "qv" else None
+        self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias == "qv" else None
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        """Attend over all tokens of a sample."""
+        bias = self.qkv.bias
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        qkv = F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: x + attn(norm1 x), then x + mlp(norm2 x).
+
+    Args:
+        dim: width of the tokens.
+        num_heads: number of heads.
+        mlp_ratio: hidden width of the MLP over `dim`.
+        qkv_bias: see `Attention`.
+        drop_path: probability of dropping a branch for a sample.
+        layer_scale: initial value of the per-channel branch scale; None for no scale.
+        norm_eps: epsilon of the layer norms.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        mlp_ratio: float = 4.0,
+        qkv_bias: QkvBias = "qv",
+        drop_path: float = 0.0,
+        layer_scale: float | None = None,
+        norm_eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.attn = Attention(dim, num_heads, qkv_bias=qkv_bias)
+        self.ls1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.ls2 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+        """Transform the tokens of each sample."""
+        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x))))
+        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))

@@ -1,0 +1,1 @@
+"""Benchmarks: how systems are measured and compared, and the `zoo` command."""

@@ -1,0 +1,1 @@
+"""Protocols: how a system is evaluated on a suite."""

@@ -1,0 +1,1 @@
+"""Speed scripts: each times two things interleaved in one run and writes the ratio to benchmarks/results/."""

@@ -1,0 +1,1 @@
+"""Suites: one file of constants per dataset."""

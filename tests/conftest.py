@@ -1,0 +1,21 @@
+"""Run-time shape checks for every test, except where torch.compile must see through the code."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+if os.environ.get("ZOO_SHAPE_CHECKS", "1") != "0":
+    from jaxtyping import install_import_hook
+
+    install_import_hook(["backbones", "heads", "zoo", "benchmarks"], "beartype.beartype")
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_a_seed():
+    """Tests run side by side on few cores, and must not depend on each other's random draws."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)

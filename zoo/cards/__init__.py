@@ -1,0 +1,1 @@
+"""Cards: every architecture and released checkpoint, one file per family."""

@@ -1,0 +1,1 @@
+"""Data: lists, decoding, frame sampling, transforms, data modules."""

@@ -1,0 +1,1 @@
+"""Objectives: what a student learns from a batch of clips."""

@@ -1,0 +1,42 @@
+"""What an objective is: a plain nn.Module that turns a batch into a loss."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from backbones.contract import Backbone
+from zoo.batch import Batch
+
+
+class Loss(NamedTuple):
+    """A scalar to minimise and the scalars worth logging (detached)."""
+
+    total: Float[Tensor, ""]
+    logs: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """What a student learns from a batch of clips.
+
+    Masks are drawn inside, from the grid, with `generator`, so the data module is the same for every objective. The
+    training module seeds the generator once per process and keeps its state in checkpoints.
+
+    Attributes:
+        student: the backbone that is trained and exported.
+        generator: source of all random draws; lives on the CPU.
+    """
+
+    student: Backbone
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = torch.Generator()
+
+    def forward(self, batch: Batch) -> Loss:
+        """Loss of one batch."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(batch) -> Loss")
+
+    def after_step(self, step: int) -> None:
+        """Called after optimiser step `step` (from 1): EMA targets and temperatures move here."""

@@ -1,0 +1,1 @@
+"""Training: the shared Lightning modules."""
