@@ -19,3 +19,17 @@ def _one_thread_and_a_seed():
     """Tests run side by side on few cores, and must not depend on each other's random draws."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the largest error that each parity fixture showed, also when everything passed."""
+    lines = {
+        line
+        for report in terminalreporter.stats.get("passed", [])
+        for line in report.capstdout.splitlines()
+        if line.startswith("parity ")
+    }
+    if lines:
+        terminalreporter.section("parity with the authors' outputs")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)

@@ -49,9 +49,7 @@ def manifest(relative: str) -> dict[str, list[int]]:
     pytest.skip(f"manifest {relative} is not here; set ZOO_FIXTURES to shared/fixtures (manifests lie beside it)")
 
 
-def assert_parity(
-    name: str, actual: torch.Tensor, expected: torch.Tensor, *, rtol: float, atol: float
-) -> None:
+def assert_parity(name: str, actual: torch.Tensor, expected: torch.Tensor, *, rtol: float, atol: float) -> None:
     """Assert closeness within a fixture's tolerance and print the largest error seen (shown by pytest -rP)."""
     error = (actual - expected).abs().max().item()
     print(f"parity {name}: largest error {error:.2e} (atol {atol:g}, rtol {rtol:g})")
