@@ -6,8 +6,8 @@ from torch import Tensor
 
 
 def take(
-    tokens: Shaped[Tensor, "batch tokens *rest"], keep: Int64[Tensor, "batch kept"] | None
-) -> Shaped[Tensor, "batch kept *rest"]:
+    tokens: Shaped[Tensor, "rows tokens *rest"], keep: Int64[Tensor, "batch kept"] | None
+) -> Shaped[Tensor, "_ _ *rest"]:
     """Rows `keep` of `tokens`, per sample; all rows, uncopied, when `keep` is None.
 
     `tokens` may have batch size 1 (a table shared by all samples).

@@ -1,5 +1,6 @@
 """What an objective is: a plain nn.Module that turns a batch into a loss."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ class Loss(NamedTuple):
     logs: dict[str, Tensor]
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """What a student learns from a batch of clips.
 
     Masks are drawn inside, from the grid, with `generator`, so the data module is the same for every objective. The
@@ -34,9 +35,9 @@ class Objective(nn.Module):
         super().__init__()
         self.generator = torch.Generator()
 
+    @abstractmethod
     def forward(self, batch: Batch) -> Loss:
         """Loss of one batch."""
-        raise NotImplementedError(f"{type(self).__name__} must define forward(batch) -> Loss")
 
     def after_step(self, step: int) -> None:
         """Called after optimiser step `step` (from 1): EMA targets and temperatures move here."""

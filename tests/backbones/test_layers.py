@@ -1,0 +1,69 @@
+import pytest
+import torch
+from torch import nn
+
+from backbones.layers import Attention, Block, PatchEmbed3d, patchify
+
+
+def test_embedding_equals_a_convolution_in_raster_order():
+    embed = PatchEmbed3d(16, (2, 4, 8))
+    video = torch.randn(2, 3, 6, 8, 16)
+    expected = embed.proj(video).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(embed(video), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_overlapping_stride_equals_a_strided_convolution():
+    embed = PatchEmbed3d(8, (1, 16, 16), stride=(1, 8, 8))
+    video = torch.randn(1, 3, 1, 40, 40)
+    torch.testing.assert_close(embed(video), embed.proj(video).flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-5)
+
+
+def test_only_kept_tubelets_are_copied():
+    video = torch.randn(2, 3, 4, 8, 8)
+    keep = torch.tensor([[0, 5, 7], [1, 2, 6]])
+    patches = patchify(video, (2, 4, 4), keep)
+    assert patches.shape == (2, 3, 3, 2, 4, 4)
+    assert torch.equal(patches, torch.stack([patchify(video, (2, 4, 4))[b, keep[b]] for b in range(2)]))
+
+
+def test_attention_equals_torch_multihead_attention():
+    ours = Attention(24, 4, qkv_bias="qkv")
+    theirs = nn.MultiheadAttention(24, 4, batch_first=True)
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": ours.qkv.weight,
+            "in_proj_bias": ours.qkv.bias,
+            "out_proj.weight": ours.proj.weight,
+            "out_proj.bias": ours.proj.bias,
+        }
+    )
+    x = torch.randn(2, 5, 24)
+    torch.testing.assert_close(ours(x), theirs(x, x, x)[0], rtol=1e-4, atol=1e-6)
+
+
+def test_split_bias_has_no_key_bias():
+    attention = Attention(8, 2)
+    assert {name for name, _ in attention.named_parameters()} >= {"q_bias", "v_bias"}
+    whole = Attention(8, 2, qkv_bias="qkv")
+    with torch.no_grad():
+        attention.q_bias.normal_()
+        attention.v_bias.normal_()
+        whole.qkv.weight.copy_(attention.qkv.weight)
+        whole.qkv.bias.copy_(torch.cat([attention.q_bias, torch.zeros(8), attention.v_bias]))
+        whole.proj.load_state_dict(attention.proj.state_dict())
+    x = torch.randn(2, 5, 8)
+    assert torch.equal(attention(x), whole(x))
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(ValueError, match="5 heads do not divide a width of 24"):
+        Attention(24, 5)
+
+
+def test_layer_scale_of_zero_branches_leaves_the_input():
+    block = Block(8, 2, layer_scale=1e-3)
+    with torch.no_grad():
+        block.ls1.gamma.zero_()
+        block.ls2.gamma.zero_()
+    x = torch.randn(1, 4, 8)
+    assert torch.equal(block(x), x)
