@@ -152,7 +152,7 @@ class Backbone(nn.Module, ABC):
         """Recompute the first `num_blocks` blocks in backward instead of storing their activations; 0 turns it off."""
         self.checkpointed_blocks = min(num_blocks, self.depth)
 
-    def run_block(self, index: int, *inputs: Any) -> Any:  # noqa: ANN401 - blocks of different families differ
+    def run_block(self, index: int, *inputs: Any) -> Any:
         """Call block `index`, under gradient checkpointing where that was asked for."""
         block: Callable[..., Any] = self.blocks[index]
         if index < self.checkpointed_blocks and torch.is_grad_enabled():
