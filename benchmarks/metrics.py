@@ -1,0 +1,148 @@
+"""Accuracies with intervals, paired tests and confusion, from predictions per video.
+
+Arrays of correctness have one row per training seed and one column per test video, in the same order for all systems.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
+from scipy import stats
+
+from benchmarks.results import Interval
+
+RESAMPLES = 4000
+PERMUTATIONS = 20_000
+CONFIDENCE = 0.95
+
+
+def correct(
+    probabilities: Float[np.ndarray, "videos classes"], labels: Integer[np.ndarray, "videos"]
+) -> Bool[np.ndarray, "videos"]:
+    """Whether the most probable class of each video is the true one."""
+    return probabilities.argmax(1) == labels
+
+
+def accuracy(hits: Bool[np.ndarray, "seeds videos"], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Share of right answers, averaged over seeds, with a 95 % bootstrap interval.
+
+    Videos are drawn with replacement; with several training seeds these are drawn with replacement too (independently
+    of the videos), so the interval then covers both the choice of test videos and the training run. With one seed it
+    says nothing about another training run.
+
+    Args:
+        hits: right answers.
+        seed: of the resampling.
+        resamples: number of bootstrap samples.
+
+    Raises:
+        ValueError: without any video.
+    """
+    low, high = np.quantile(_resampled(hits.astype(np.float64), seed, resamples), _TAILS)
+    return Interval(float(hits.mean()), float(low), float(high))
+
+
+_TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+
+
+def _resampled(values: Float[np.ndarray, "seeds videos"], seed: int, resamples: int) -> Float[np.ndarray, "resamples"]:
+    """Bootstrap distribution of the mean over seeds and videos."""
+    num_seeds, num_videos = values.shape
+    if not values.size:
+        raise ValueError("no video was scored, so there is no accuracy")
+    rng = np.random.default_rng(seed)
+    # Counts instead of indices: one matrix product gives every resampled mean.
+    videos = rng.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=resamples)
+    per_seed = videos @ values.T / num_videos
+    if num_seeds == 1:
+        return per_seed[:, 0]
+    seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resamples)
+    return (per_seed * seeds).sum(1) / num_seeds
+
+
+class Comparison(NamedTuple):
+    """Paired comparison of two systems on the same videos.
+
+    Attributes:
+        difference: accuracy of the first minus the second, with its 95 % paired bootstrap interval.
+        p_value: two-sided.
+        test: how the p-value was found: "exact McNemar" (one seed) or "sign flips" (several).
+        first_only: answers that only the first got right, over all seeds.
+        second_only: likewise.
+    """
+
+    difference: Interval
+    p_value: float
+    test: str
+    first_only: int
+    second_only: int
+
+
+def compare(first: Bool[np.ndarray, "seeds videos"], second: Bool[np.ndarray, "_ _"], *, seed: int = 0) -> Comparison:
+    """Paired test of two systems.
+
+    With one seed: McNemar's exact test, binomial on the videos that one of the two gets right. With several seeds the
+    answers to one video are not independent, so the video is the unit: a random sign-flip test on the per-video
+    difference of mean correctness, which is McNemar's exact test when there is one seed.
+
+    Raises:
+        ValueError: when the two were not scored on equally many seeds and videos.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"paired systems need the same seeds and videos, not {first.shape} and {second.shape}")
+    difference = first.astype(np.float64) - second.astype(np.float64)
+    low, high = np.quantile(_resampled(difference, seed, RESAMPLES), _TAILS)
+    first_only, second_only = int((difference > 0).sum()), int((difference < 0).sum())
+    if len(first) == 1:
+        p_value, test = exact_mcnemar(first_only, second_only), "exact McNemar"
+    else:
+        p_value, test = _sign_flips(difference.mean(0), seed), "sign flips"
+    return Comparison(
+        Interval(float(difference.mean()), float(low), float(high)), p_value, test, first_only, second_only
+    )
+
+
+def exact_mcnemar(first_only: int, second_only: int) -> float:
+    """Two-sided exact p-value from the two counts of discordant videos."""
+    if first_only + second_only == 0:
+        return 1.0
+    return float(stats.binomtest(first_only, first_only + second_only, 0.5).pvalue)
+
+
+def _sign_flips(difference: Float[np.ndarray, "videos"], seed: int) -> float:
+    """Share of random sign patterns at least as far from zero, the observed one counted: never exactly 0."""
+    nonzero = difference[difference != 0]
+    if not len(nonzero):
+        return 1.0
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(PERMUTATIONS, len(nonzero)))
+    extreme = np.abs(signs @ nonzero) >= abs(nonzero.sum()) - 1e-9
+    return float((extreme.sum() + 1) / (PERMUTATIONS + 1))
+
+
+def compare_all(
+    hits: Mapping[str, Bool[np.ndarray, "seeds videos"]], *, seed: int = 0
+) -> dict[tuple[str, str], Comparison]:
+    """Every pair of systems, p-values corrected by Holm's method for the number of pairs."""
+    pairs = list(combinations(hits, 2))
+    raw = [compare(hits[first], hits[second], seed=seed) for first, second in pairs]
+    corrected = holm([one.p_value for one in raw])
+    return {pair: one._replace(p_value=p) for pair, one, p in zip(pairs, raw, corrected, strict=True)}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: reject in order of p, multiply by the number of tests that are left."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(np.asarray(p_values, dtype=np.float64), kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[int(index)] = largest
+    return corrected
+
+
+def confusion(
+    predicted: Integer[np.ndarray, "answers"], labels: Integer[np.ndarray, "answers"], num_classes: int
+) -> Int[np.ndarray, "classes classes"]:
+    """Counts of answers, rows true class, columns predicted class."""
+    counts = np.bincount(labels.astype(np.int64) * num_classes + predicted, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)

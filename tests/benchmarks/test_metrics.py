@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.metrics import accuracy, compare, compare_all, confusion, correct, exact_mcnemar, holm
+
+
+def hits(text: str) -> np.ndarray:
+    return np.array([[letter == "x" for letter in row] for row in text.split()])
+
+
+def test_accuracy_is_the_share_of_most_probable_classes_that_are_true():
+    probabilities = np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]])
+    np.testing.assert_array_equal(correct(probabilities, np.array([0, 0, 1])), [True, False, True])
+    assert accuracy(hits("xx.x")).value == 0.75
+
+
+def test_the_interval_covers_the_true_accuracy_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for trial in range(200):
+        sample = rng.random((1, 150)) < 0.7
+        interval = accuracy(sample, seed=trial, resamples=400)
+        covered += interval.low <= 0.7 <= interval.high
+    # 95 % of 200 within three standard errors; a percentile bootstrap on 150 videos falls a little short of 95 %.
+    assert 0.90 <= covered / 200 <= 0.98
+
+
+def test_the_interval_agrees_with_the_binomial_one_for_one_seed():
+    sample = np.arange(1000)[None] < 600
+    interval = accuracy(sample)
+    expected = stats.binomtest(600, 1000).proportion_ci(0.95, method="wilson")
+    assert interval.low == pytest.approx(expected.low, abs=0.004)
+    assert interval.high == pytest.approx(expected.high, abs=0.004)
+
+
+def test_the_interval_repeats_itself_and_follows_its_seed():
+    sample = hits("xxx..xx.x.x..xxxx.x.")
+    assert accuracy(sample, seed=1) == accuracy(sample, seed=1)
+    assert accuracy(np.repeat(sample, 20, 1), seed=1) != accuracy(np.repeat(sample, 20, 1), seed=2)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    agreeing = np.tile(np.arange(200) < 100, (3, 1))
+    disagreeing = np.stack([np.arange(200) < share for share in (40, 100, 160)])
+    assert accuracy(agreeing).value == accuracy(disagreeing).value == 0.5
+    width = [accuracy(sample).high - accuracy(sample).low for sample in (agreeing, disagreeing)]
+    assert width[1] > 2 * width[0]
+
+
+def test_no_video_is_an_error():
+    with pytest.raises(ValueError, match="no video"):
+        accuracy(np.zeros((1, 0), dtype=bool))
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 9), (9, 3), (15, 15), (1, 0), (40, 12)])
+def test_exact_mcnemar_is_the_binomial_test_written_out(first, second):
+    total = first + second
+    tail = sum(float(stats.binom.pmf(k, total, 0.5)) for k in range(min(first, second) + 1))
+    assert exact_mcnemar(first, second) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_exact_mcnemar_equals_the_textbook_example():
+    # 2 x 2 table of Agresti, Categorical Data Analysis, with 150 and 86 discordant pairs: clearly significant.
+    assert exact_mcnemar(86, 150) == pytest.approx(stats.binomtest(86, 236).pvalue)
+    assert exact_mcnemar(86, 150) < 1e-4
+
+
+def test_sign_flips_with_one_seed_agree_with_mcnemar():
+    first, second = hits("x" * 18 + "." * 7 + "x" * 60), hits("." * 18 + "x" * 7 + "x" * 60)
+    exact = compare(first, second)
+    assert (exact.test, exact.first_only, exact.second_only) == ("exact McNemar", 18, 7)
+    # The same videos under two identical seeds: the unit stays the video, so the p-value must not shrink.
+    twice = compare(np.repeat(first, 2, 0), np.repeat(second, 2, 0))
+    assert twice.test == "sign flips"
+    assert twice.p_value == pytest.approx(exact.p_value, abs=0.01)
+
+
+def test_the_paired_interval_is_narrower_than_two_separate_ones():
+    rng = np.random.default_rng(0)
+    base = rng.random((1, 400)) < 0.6
+    better = base | (rng.random((1, 400)) < 0.1)
+    paired = compare(better, base).difference
+    assert paired.low > 0
+    assert paired.high - paired.low < accuracy(base).high - accuracy(base).low
+
+
+def test_systems_scored_on_other_videos_are_refused():
+    with pytest.raises(ValueError, match="same seeds and videos"):
+        compare(hits("xx."), hits("xx"))
+
+
+def test_holm_matches_a_hand_computed_example():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_all_pairs_are_compared_and_corrected():
+    rng = np.random.default_rng(1)
+    systems = {name: rng.random((1, 300)) < share for name, share in (("a", 0.9), ("b", 0.5), ("c", 0.52))}
+    pairs = compare_all(systems)
+    assert list(pairs) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert pairs["a", "b"].p_value < 1e-6 < pairs["b", "c"].p_value
+    assert pairs["a", "b"].p_value >= compare(systems["a"], systems["b"]).p_value
+
+
+def test_confusion_has_true_classes_in_rows():
+    counts = confusion(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), 3)
+    np.testing.assert_array_equal(counts, [[1, 0, 0], [0, 1, 0], [0, 1, 1]])
