@@ -284,6 +284,9 @@ class Classifier:
         norm_eps: epsilon of that norm.
         options: builder options of the classifier's backbone where they differ from the pretraining form, such as
             `{"final_norm": False}`.
+        kind: "linear" or "attentive"; the latter pools by attention and ignores `pool`, `norm` and `dropout`.
+        num_heads: heads of an attentive classifier; must divide the width.
+        depth: blocks of an attentive classifier.
     """
 
     pool: Pool
@@ -291,6 +294,9 @@ class Classifier:
     dropout: float = 0.0
     norm_eps: float = 1e-6
     options: Mapping[str, Any] = field(default_factory=dict)
+    kind: Literal["linear", "attentive"] = "linear"
+    num_heads: int = 16
+    depth: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
