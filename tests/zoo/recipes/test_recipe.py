@@ -1,0 +1,18 @@
+import pytest
+
+from zoo.recipes.recipe import Recipe
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"warmup_steps": 11}, "11 warm-up steps do not fit into 10 steps"),
+        ({"layer_decay": 0.0}, r"layer_decay must lie in \(0, 1\], not 0.0"),
+        ({"ema_decay": 1.0}, "ema_decay must lie between 0 and 1, not 1.0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\), not 1.0"),
+    ],
+)
+def test_impossible_values_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{"steps": 10, "global_batch": 8, "base_lr": 1e-3, **wrong})

@@ -1,0 +1,76 @@
+"""A recipe: every number that shapes a training run, in one frozen value."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+LayerRule = Literal["all", "videomamba", "videomamba_published"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train; what to learn is the objective's, and what clips look like is the data module's.
+
+    A variant is `dataclasses.replace(recipe, ...)` in a named function whose docstring says cost and expected result.
+    Learning rates are the published base rates: `peak_lr`, `final_lr` and `warmup_lr` of an optimiser step follow from
+    them by the rule of `zoo.training.optim.scale_lr`.
+
+    Attributes:
+        steps: optimiser steps.
+        global_batch: clips per optimiser step, over all devices and accumulated batches, counting repeats once.
+        repeats: augmented copies of each clip in a batch (repeated augmentation); the video that is decoded once
+            counts once in `global_batch`.
+        repeats_scale_lr: multiply learning rates by `repeats`, as UMT and VideoMamba do and VideoMAE does not.
+        base_lr: peak learning rate for a batch of 256.
+        base_final_lr: learning rate that the cosine would reach one step after the last, for a batch of 256.
+        base_warmup_lr: learning rate of the first step, for a batch of 256.
+        warmup_steps: steps of linear warm-up.
+        betas: AdamW's decay rates.
+        eps: AdamW's epsilon.
+        weight_decay: of matrices; vectors, biases, tables and tokens have none.
+        layer_decay: factor on the learning rate from a layer to the one below; 1 for the same rate everywhere.
+        layer_rule: which layer a parameter belongs to, see `zoo.training.optim.layer_of`.
+        gradient_clip: largest norm of the gradient; None for no clipping.
+        accumulate: batches per optimiser step.
+        precision: of the arithmetic, in Lightning's words.
+        checkpointed_blocks: blocks whose activations are recomputed in backward.
+        ema_decay: decay per step of the averaged weights that replace the trained ones at the end; None for none.
+        label_smoothing: share of the target that is spread over all classes (classification only).
+        mixup: alpha of mixup; 0 for none (classification only).
+        cutmix: alpha of CutMix; 0 for none. With both, each batch gets one of them with equal chance.
+    """
+
+    steps: int
+    global_batch: int
+    base_lr: float
+    repeats: int = 1
+    repeats_scale_lr: bool = True
+    base_final_lr: float = 0.0
+    base_warmup_lr: float = 0.0
+    warmup_steps: int = 0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.05
+    layer_decay: float = 1.0
+    layer_rule: LayerRule = "all"
+    gradient_clip: float | None = None
+    accumulate: int = 1
+    precision: Precision = "32-true"
+    checkpointed_blocks: int = 0
+    ema_decay: float | None = None
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "global_batch", "repeats", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.warmup_steps <= self.steps:
+            raise ValueError(f"{self.warmup_steps} warm-up steps do not fit into {self.steps} steps")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must lie in (0, 1], not {self.layer_decay}")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
