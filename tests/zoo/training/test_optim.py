@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -85,6 +86,13 @@ def test_schedule_has_the_authors_value_at_every_step():
         assert [schedule(step) for step in range(schedule.steps)] == values
         warm = schedule.warmup_steps
         assert [schedule(0), schedule(warm - 1), schedule(warm)] == [args["start"], args["base"], args["base"]]
+
+
+def test_warm_up_is_a_linspace_to_the_last_bit():
+    for warmup_steps in range(1, 40):
+        schedule = CosineSchedule(peak=0.3, start=0.1, steps=40, warmup_steps=warmup_steps)
+        expected = np.linspace(0.1, 0.3, warmup_steps).tolist()
+        assert [schedule(step) for step in range(warmup_steps)] == expected
 
 
 def test_schedule_without_warm_up_starts_at_the_peak_and_ends_before_final():
