@@ -1,0 +1,134 @@
+"""The Mamba mixer of VideoMamba: a selective scan over the tokens in one direction or in both.
+
+Sources: Gu and Dao, "Mamba" (arXiv 2312.00752), section 3; Li et al., "VideoMamba" (arXiv 2403.06977), section 3.2, and
+OpenGVLab/VideoMamba, mamba/mamba_ssm/modules/mamba_simple.py. The input matrix is the simple delta * B of the code, not
+the zero-order hold of the paper's equation 4.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, selective_scan
+from backbones.ops.selective_scan.table import choose
+
+
+@dataclass(frozen=True, kw_only=True)
+class SsmOptions:
+    """Sizes of the state space model inside a mixer; the defaults are those of every published model.
+
+    Attributes:
+        state_dim: states per channel.
+        conv_width: taps of the depthwise convolution before the scan.
+        expand: inner width over the width of the tokens.
+        dt_rank: rank of the projection to step sizes; None for a sixteenth of the width, rounded up.
+        bias: biases on the projections into and out of the mixer.
+        conv_bias: bias on the depthwise convolutions.
+    """
+
+    state_dim: int = 16
+    conv_width: int = 4
+    expand: int = 2
+    dt_rank: int | None = None
+    bias: bool = False
+    conv_bias: bool = True
+
+
+def causal_conv(
+    x: Float[Tensor, "batch length dim"],
+    weight: Float[Tensor, "dim 1 taps"],
+    bias: Float[Tensor, " dim"] | None,
+    *,
+    reverse: bool = False,
+) -> Float[Tensor, "batch length dim"]:
+    """Depthwise convolution in which a token sees itself and earlier tokens only.
+
+    Args:
+        x: tokens.
+        weight: taps per channel; the last one belongs to the token itself.
+        bias: one value per channel.
+        reverse: read the sequence from its end, so that a token sees itself and later tokens only; the output stays in
+            input order.
+    """
+    reach = weight.shape[-1] - 1
+    if reverse:
+        # Reversing the sequence twice equals reversing the taps once.
+        x, weight = F.pad(x, (0, 0, 0, reach)), weight.flip(-1)
+    else:
+        x = F.pad(x, (0, 0, reach, 0))
+    # Seen as an image of height 1 the tokens already lie in channels_last order, for which conv2d is twice as fast as
+    # conv1d on transposed tokens.
+    image = F.conv2d(x.transpose(1, 2).unsqueeze(2), weight.unsqueeze(2), bias, groups=weight.shape[0])
+    return image.squeeze(2).transpose(1, 2)
+
+
+class Direction(nn.Module):
+    """What one scan direction has of its own: convolution, projections to steps and input-dependent matrices, A and D.
+
+    Args:
+        inner_dim: channels of the scan.
+        dt_rank: rank of the projection to step sizes.
+        ssm: the remaining sizes.
+        reverse: scan from the last token to the first.
+    """
+
+    def __init__(self, inner_dim: int, dt_rank: int, ssm: SsmOptions, *, reverse: bool) -> None:
+        super().__init__()
+        self.reverse = reverse
+        self.sizes = (dt_rank, ssm.state_dim, ssm.state_dim)
+        # A holder of weights in the usual layout; `causal_conv` computes.
+        self.conv = nn.Conv1d(inner_dim, inner_dim, ssm.conv_width, groups=inner_dim, bias=ssm.conv_bias)
+        self.x_proj = nn.Linear(inner_dim, sum(self.sizes), bias=False)
+        self.dt_proj = nn.Linear(dt_rank, inner_dim)
+        self.A_log = nn.Parameter(torch.arange(1.0, ssm.state_dim + 1).log().repeat(inner_dim, 1))
+        self.D = nn.Parameter(torch.ones(inner_dim))
+
+    def forward(self, x: Float[Tensor, "batch length dim"]) -> ScanInputs:
+        """Everything the scan of this direction needs, in input order."""
+        u = F.silu(causal_conv(x, self.conv.weight, self.conv.bias, reverse=self.reverse))
+        rank, B, C = self.x_proj(u).split(self.sizes, -1)
+        # The bias of the step projection is added inside the scan, in float32 and before the softplus.
+        delta = F.linear(rank, self.dt_proj.weight)
+        A = -torch.exp(self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32)))
+        return ScanInputs(u.mT, delta.mT, A, B.mT, C.mT, self.D, self.dt_proj.bias)
+
+
+class MambaMixer(nn.Module):
+    """Gated selective scan over tokens. Both directions share the projections and the gate; their results are added.
+
+    Args:
+        dim: width of the tokens.
+        bidirectional: scan from both ends; False leaves the plain Mamba mixer.
+        ssm: sizes of the state space model.
+        scan: name of the scan implementation (`backbones.ops.selective_scan.implementations`).
+
+    Raises:
+        ValueError: for an unknown scan, and for one that is not available on this machine.
+    """
+
+    def __init__(
+        self, dim: int, *, bidirectional: bool = True, ssm: SsmOptions = SsmOptions(), scan: str = "auto"
+    ) -> None:
+        super().__init__()
+        inner_dim, dt_rank = ssm.expand * dim, ssm.dt_rank or math.ceil(dim / 16)
+        choose(scan)  # a misspelt name should fail here, not in the first forward pass
+        self.scan = scan
+        self.in_proj = nn.Linear(dim, 2 * inner_dim, bias=ssm.bias)
+        self.causal = Direction(inner_dim, dt_rank, ssm, reverse=False)
+        self.anticausal = Direction(inner_dim, dt_rank, ssm, reverse=True) if bidirectional else None
+        self.out_proj = nn.Linear(inner_dim, dim, bias=ssm.bias)
+
+    def forward(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
+        """Mix the tokens of each sample along the sequence."""
+        x, z = self.in_proj(x).chunk(2, -1)
+        causal = self.causal(x)
+        if self.anticausal is None:
+            u, delta, A, B, C, D, bias = causal
+            out = selective_scan(u, delta, A, B, C, D, z.mT, bias, delta_softplus=True, implementation=self.scan)
+        else:
+            out = bidirectional_scan(causal, self.anticausal(x), z.mT, delta_softplus=True, implementation=self.scan)
+        return self.out_proj(out.mT)
