@@ -69,7 +69,7 @@ class AttentiveHead(nn.Module):
 
     Args:
         dim: width of the features.
-        num_classes: number of outputs.
+        num_classes: number of outputs; 0 leaves the classifier out, so that pooled features are returned.
         num_heads: number of attention heads (16 in V-JEPA's probes).
         depth: number of blocks: `depth - 1` self-attention blocks over the tokens, then the cross-attention block.
         mlp_ratio: hidden width of the MLPs over `dim`.
@@ -95,7 +95,7 @@ class AttentiveHead(nn.Module):
             Block(dim, num_heads, mlp_ratio=mlp_ratio, qkv_bias="qkv", norm_eps=norm_eps) for _ in range(depth - 1)
         )
         self.cross = CrossBlock(dim, num_heads, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
-        self.linear = nn.Linear(dim, num_classes)
+        self.linear = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
         self.init_weights()
 
     @torch.no_grad()
