@@ -1,0 +1,193 @@
+"""Weights into a model and out of it: all checks first, then the copy, so a failed load changes nothing."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zoo.card import Classifier, ClipSpec
+from zoo.fitting import fit_to_model
+from zoo.layouts import recognise
+from zoo.load_report import LoadReport
+from zoo.model import VideoModel
+from zoo.reshape import Inflation
+from zoo.weight_files import CheckpointError, read_metadata, read_weights, unwrap
+
+FORMAT = 1
+METADATA_KEY = "zoo"
+
+
+def load_checkpoint(
+    model: VideoModel,
+    source: str | Path | Mapping[str, Any],
+    *,
+    strict: bool = True,
+    resize_positions: bool = False,
+    inflate: Inflation | None = None,
+) -> LoadReport:
+    """Fill a model from a file or a state dict in any layout that its architecture knows.
+
+    Wrappers (`model`, `module`, `state_dict`, `model_state`) and prefixes are taken off. Tensors for another number of
+    classes are left out and the classifier keeps its values, which the report says. Nothing in a file is executed.
+
+    Args:
+        model: where the weights go; unchanged when anything is wrong.
+        source: a file (safetensors or what torch.save wrote), or a state dict or checkpoint dictionary.
+        strict: everything but a replaced classifier must be there, and nothing else. False skips what does not match by
+            name, and says so; wrong shapes and broken numbers are refused all the same.
+        resize_positions: interpolate learned position tables that are for another grid or clip length.
+        inflate: "center" or "mean" turns image weights into video weights; the temporal table becomes zero.
+
+    Returns:
+        What became of every tensor.
+
+    Raises:
+        CheckpointError: naming the file, when it is no sound file of weights or does not fit.
+    """
+    path = "<state dict>" if isinstance(source, Mapping) else str(source)
+    contents = unwrap(source, path) if isinstance(source, Mapping) else read_weights(source)
+    own = model.state_dict()
+    try:
+        found = recognise(contents.state, model.spec.architecture.converters if model.spec else (), own)
+        report = LoadReport(source=path, layout=found.layout.name)
+        report.dropped.update(dict.fromkeys(contents.ignored, "not a tensor"))
+        state = fit_to_model(
+            found, own, report, tubelet=model.backbone.tubelet, strict=strict, resize=resize_positions, inflate=inflate
+        )
+    except ValueError as error:
+        raise CheckpointError(path, str(error)) from None
+    with torch.no_grad():
+        for name, tensor in state.items():
+            own[name].copy_(tensor)
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What one of our files says about the model in it.
+
+    Attributes:
+        architecture: its name.
+        overrides: options of the builder.
+        num_classes: rows of the classifier.
+        classifier: form of the head.
+        clip: clip protocol.
+        label_names: name of every class, in order; empty when unknown.
+    """
+
+    architecture: str
+    overrides: dict[str, Any]
+    num_classes: int
+    classifier: Classifier
+    clip: ClipSpec
+    label_names: tuple[str, ...]
+
+
+def read_saved(path: str | Path, architecture: str = "") -> Saved | None:
+    """What a file of ours says about its model; None for any other file.
+
+    Args:
+        path: the file.
+        architecture: name that it must have; empty for any.
+
+    Raises:
+        CheckpointError: for a damaged file, and for another architecture.
+    """
+    text = read_metadata(path).get(METADATA_KEY)
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+        saved = Saved(
+            architecture=str(values["architecture"]),
+            overrides=_jsonless(values["overrides"]),
+            num_classes=int(values["num_classes"]),
+            classifier=Classifier(**values["classifier"]),
+            clip=ClipSpec.from_dict(values["clip"]),
+            label_names=tuple(str(name) for name in values["label_names"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(path, f"its description of the model is damaged ({error})") from None
+    if architecture and saved.architecture != architecture:
+        raise CheckpointError(path, f"it holds a {saved.architecture}, not a {architecture}")
+    return saved
+
+
+def _jsonless(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they were before JSON, which has no tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
+
+
+def save_checkpoint(
+    model: VideoModel,
+    path: str | Path,
+    *,
+    label_names: tuple[str, ...] | list[str] = (),
+    clip: ClipSpec | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a model to a safetensors file from which `create_model(name, checkpoint_path=path)` makes it again.
+
+    The file appears whole or not at all: it is written beside its final place, flushed to disk and renamed.
+
+    Args:
+        model: made by `create_model`, or given a `spec`.
+        path: the file; an older one is replaced.
+        label_names: name of every class, in order; empty for those of the model.
+        clip: clip protocol to evaluate with; None for the model's.
+        metadata: further text to keep in the file.
+
+    Raises:
+        ValueError: when the model does not say how it was made, or says it with values that JSON cannot hold.
+        CheckpointError: when the file cannot be written; an older one is then still there.
+    """
+    if model.spec is None:
+        raise ValueError("this model does not say how it was made; build it with create_model, or set model.spec")
+    labels = tuple(label_names) or model.spec.label_names
+    if labels and len(labels) != model.num_classes:
+        raise ValueError(f"{len(labels)} label names for {model.num_classes} classes")
+    description = {
+        "format": FORMAT,
+        "architecture": model.spec.architecture.name,
+        "overrides": dict(model.spec.overrides),
+        "num_classes": model.num_classes,
+        "classifier": asdict(model.spec.classifier),
+        "clip": (clip or model.spec.clip).to_dict(),
+        "label_names": labels,
+    }
+    try:
+        text = {**(metadata or {}), METADATA_KEY: json.dumps(description, allow_nan=False)}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"an option of the model cannot be written down: {error}") from None
+    # Copies, because the format refuses tensors that share memory.
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    _write(state, Path(path).expanduser(), text)
+
+
+def _write(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write beside, flush, rename.
+
+    Raises:
+        CheckpointError: naming the file and the free space, when the disk is full or the folder closed.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, beside, metadata)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except Exception as error:
+        free = shutil.disk_usage(path.parent).free / 1e6 if path.parent.is_dir() else 0.0
+        reason = f"cannot be written ({error}); {free:,.0f} MB are free there"
+        raise CheckpointError(path, reason) from None
+    finally:
+        beside.unlink(missing_ok=True)

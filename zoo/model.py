@@ -1,0 +1,235 @@
+"""VideoModel: a backbone and a head as one network that speaks timm."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from backbones.contract import STEM_NAMES, Backbone, Features, Pool
+from heads.attentive import AttentiveHead
+from heads.linear import LinearHead
+from zoo.card import Architecture, Classifier, ClipSpec
+
+OutputFormat = Literal["NCTHW", "NLC"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """How a model was made, so that a checkpoint can say it and the model can be made again.
+
+    Attributes:
+        architecture: the architecture.
+        overrides: options given to its builder.
+        classifier: form of the head.
+        clip: clip protocol.
+        label_names: name of every class, in order; empty when unknown.
+        tag: which released weights it carries; empty for none.
+    """
+
+    architecture: Architecture
+    classifier: Classifier
+    clip: ClipSpec
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
+    tag: str = ""
+
+
+def build_head(classifier: Classifier, dim: int, num_classes: int) -> LinearHead | AttentiveHead:
+    """The head that a classifier describes.
+
+    Args:
+        classifier: its form.
+        dim: width of the features.
+        num_classes: number of outputs; 0 returns what the classifier would see.
+    """
+    if classifier.kind == "attentive":
+        return AttentiveHead(dim, num_classes, num_heads=classifier.num_heads, depth=classifier.depth)
+    return LinearHead(
+        dim,
+        num_classes,
+        pool=classifier.pool,
+        norm=classifier.norm,
+        dropout=classifier.dropout,
+        norm_eps=classifier.norm_eps,
+    )
+
+
+class VideoModel(nn.Module):
+    """Backbone and head, with timm's method names.
+
+    `forward(video)` is `forward_head(forward_features(video))`; clips are normalised `[B, 3, T, H, W]`.
+
+    Args:
+        backbone: pixels to tokens.
+        head: tokens to answers; has `num_classes`, `linear` and `pooled(features)`.
+        spec: how the model was made; None for one put together by hand.
+    """
+
+    def __init__(self, backbone: Backbone, head: LinearHead | AttentiveHead, spec: ModelSpec | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.spec = spec
+
+    @property
+    def num_classes(self) -> int:
+        """Number of outputs; 0 for pooled features."""
+        return self.head.num_classes
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the tokens."""
+        return self.backbone.embed_dim
+
+    @property
+    def num_features(self) -> int:
+        """Width of the pooled features."""
+        return self.backbone.embed_dim
+
+    @property
+    def head_hidden_size(self) -> int:
+        """Width of what the classifier sees."""
+        return self.backbone.embed_dim
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """Facts about the model under timm's names; empty for a model put together by hand."""
+        if self.spec is None:
+            return {}
+        clip = self.spec.clip
+        return {
+            "architecture": self.spec.architecture.name,
+            "tag": self.spec.tag,
+            "num_classes": self.num_classes,
+            "input_size": (3, clip.num_frames, clip.img_size, clip.img_size),
+            "crop_pct": clip.img_size / (clip.short_side or clip.img_size),
+            "first_conv": "backbone.patch_embed.proj",
+            "classifier": "head.linear",
+            "pool_size": None,
+            "model_args": dict(self.spec.overrides),
+            "label_names": self.spec.label_names,
+            **clip.to_dict(),
+        }
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        """Older name of `pretrained_cfg`."""
+        return self.pretrained_cfg
+
+    def forward_features(self, video: Float[Tensor, "batch 3 frames height width"]) -> Features:
+        """Tokens after the last block and the final norm."""
+        return self.backbone.forward_features(video)
+
+    def forward_head(self, features: Features, *, pre_logits: bool = False) -> Float[Tensor, "batch outputs"]:
+        """Class scores, or with `pre_logits` the vector that the classifier sees."""
+        return self.head.pooled(features) if pre_logits else self.head(features)
+
+    def forward(self, video: Float[Tensor, "batch 3 frames height width"]) -> Float[Tensor, "batch outputs"]:
+        """Class scores before softmax `[B, num_classes]`; pooled features when `num_classes` is 0."""
+        return self.forward_head(self.forward_features(video))
+
+    def forward_intermediates(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        indices: int | Sequence[int] | None = None,
+        *,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        output_fmt: OutputFormat = "NCTHW",
+        intermediates_only: bool = False,
+    ) -> list[Any] | tuple[Features, list[Any]]:
+        """Tokens after several blocks.
+
+        Args:
+            video: normalised clips.
+            indices: block indices (negative ones count from the end), a number n for the last n blocks, None for all.
+            return_prefix_tokens: return pairs (patch tokens, prefix tokens `[B, P, D]`).
+            norm: pass the intermediates through the final norm.
+            output_fmt: "NCTHW" gives `[B, D, t, h, w]`, "NLC" gives `[B, t*h*w, D]`.
+            intermediates_only: leave out the final features.
+
+        Returns:
+            The intermediates in the order asked for; before them the final `Features` unless `intermediates_only`.
+
+        Raises:
+            ValueError: for a block that does not exist and an unknown format.
+        """
+        if output_fmt not in ("NCTHW", "NLC"):
+            raise ValueError(f"unknown output_fmt {output_fmt!r}; choose 'NCTHW' or 'NLC'")
+        wanted = self._blocks(indices)
+        # The last block rides along, so that everything costs one pass.
+        layers = wanted if intermediates_only else [*wanted, self.backbone.depth - 1]
+        found = self.backbone.forward_intermediates(video, layers, norm=norm)
+        intermediates = [_formatted(features, output_fmt, return_prefix_tokens) for features in found[: len(wanted)]]
+        if intermediates_only:
+            return intermediates
+        return (found[-1] if norm else self._final(found[-1])), intermediates
+
+    def _blocks(self, indices: int | Sequence[int] | None) -> list[int]:
+        depth = self.backbone.depth
+        if indices is None:
+            return list(range(depth))
+        if isinstance(indices, int):
+            if not 1 <= indices <= depth:
+                raise ValueError(f"the last {indices} blocks were asked for; this backbone has {depth}")
+            return list(range(depth - indices, depth))
+        return self.backbone.resolve_layers(indices)
+
+    def _final(self, features: Features) -> Features:
+        norm = self.backbone.get_submodule("norm")
+        return features._replace(tokens=norm(features.tokens), prefix=norm(features.prefix))
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer; an identity when `num_classes` is 0."""
+        return self.head.linear
+
+    def reset_classifier(self, num_classes: int, global_pool: Pool | None = None) -> None:
+        """Replace the classifier by a fresh one; a norm before it and learned pooling stay.
+
+        Args:
+            num_classes: number of outputs; 0 for pooled features.
+            global_pool: how tokens become one vector from now on; None keeps it.
+
+        Raises:
+            ValueError: when a negative number is asked for, or an attentive head is told how to pool.
+        """
+        if num_classes < 0:
+            raise ValueError(f"a classifier cannot have {num_classes} classes; 0 gives pooled features")
+        if global_pool is not None:
+            if not isinstance(self.head, LinearHead):
+                raise ValueError(f"an attentive head learns its pooling; global_pool={global_pool!r} has no meaning")
+            self.head.pool = global_pool
+        like = next(self.backbone.parameters())
+        # A head of our own makes the layer, so that it starts as every new head starts.
+        fresh = LinearHead(self.embed_dim, num_classes, pool="mean").linear
+        self.head.linear = fresh.to(device=like.device, dtype=like.dtype)
+        self.head.num_classes = num_classes
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Patterns from which timm derives layers for layer decay; they agree with `backbone.layer_of`.
+
+        Args:
+            coarse: all blocks as one group.
+        """
+        return {
+            "stem": rf"^backbone\.(?:{'|'.join(STEM_NAMES)})(?:\.|$)",
+            "blocks": r"^backbone\.blocks\." if coarse else r"^backbone\.blocks\.(\d+)\.",
+            "head": r"^(?:backbone\.norm|head)\.",
+        }
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that must not decay although they are matrices."""
+        return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute all blocks in backward instead of storing their activations."""
+        self.backbone.set_grad_checkpointing(self.backbone.depth if enable else 0)
+
+
+def _formatted(features: Features, output_fmt: OutputFormat, with_prefix: bool) -> Any:
+    tokens: Tensor = features.tokens
+    if output_fmt == "NCTHW":
+        tokens = tokens.transpose(1, 2).unflatten(2, features.grid)
+    return (tokens, features.prefix) if with_prefix else tokens
