@@ -1,12 +1,17 @@
 """What timm.layers lacks: a patch embedding that embeds visible tokens only, attention with split q/v bias, a block."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int64
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from backbones.contract import Grid
+from backbones.positions import Positions
 
 QkvBias = Literal["none", "qv", "qkv"]
 
@@ -33,6 +38,13 @@ def patchify(
     batch, _, height, width = windows.shape[:4]
     rows = torch.arange(batch, device=keep.device)[:, None]
     return windows[rows, keep // (height * width), keep // width % height, keep % width]
+
+
+def unpatchify(
+    patches: Float[Tensor, "batch tokens channels time y x"], grid: Grid
+) -> Float[Tensor, "batch channels frames height width"]:
+    """Put tubelets in raster order back together: the inverse of `patchify` without `keep` and `stride`."""
+    return rearrange(patches, "b (t h w) c u p q -> b c (t u) (h p) (w q)", t=grid.time, h=grid.height, w=grid.width)
 
 
 class PatchEmbed3d(nn.Module):
@@ -136,3 +148,48 @@ class Block(nn.Module):
         """Transform the tokens of each sample."""
         x = x + self.drop_path(self.ls1(self.attn(self.norm1(x))))
         return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flavor:
+    """What plain vision transformers of one shape differ in; the defaults are VideoMAE's.
+
+    Attributes:
+        positions: kind of position tables; see `backbones.positions.register_positions`.
+        cls_token: has a class token with its own position.
+        qkv_bias: see `Attention`.
+        layer_scale: initial value of the per-channel branch scale; None for no scale.
+        mlp_ratio: hidden width of the MLPs over the token width.
+        norm_eps: epsilon of the layer norms.
+    """
+
+    positions: Positions = "sincos"
+    cls_token: bool = False
+    qkv_bias: QkvBias = "qv"
+    layer_scale: float | None = None
+    mlp_ratio: float = 4.0
+    norm_eps: float = 1e-6
+
+
+def plain_blocks(dim: int, depth: int, num_heads: int, drop_path_rate: float, flavor: Flavor) -> nn.ModuleList:
+    """Blocks of a plain vision transformer; the drop-path rate grows linearly from 0 to `drop_path_rate`."""
+    return nn.ModuleList(
+        Block(
+            dim,
+            num_heads,
+            mlp_ratio=flavor.mlp_ratio,
+            qkv_bias=flavor.qkv_bias,
+            drop_path=drop_path_rate * index / max(1, depth - 1),
+            layer_scale=flavor.layer_scale,
+            norm_eps=flavor.norm_eps,
+        )
+        for index in range(depth)
+    )
+
+
+def init_linear(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for a Linear layer, for `Module.apply`: VideoMAE's and mae_st's start."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,307 @@
+"""The joint space-time vision transformer: trunk of VideoMAE and of mae_st, from one class and plain options.
+
+Sources: Tong et al., "VideoMAE" (arXiv 2203.12602) and MCG-NJU/VideoMAE; Feichtenhofer et al., "Masked Autoencoders As
+Spatiotemporal Learners" (arXiv 2205.09113) and facebookresearch/mae_st.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from backbones.contract import Backbone, Features, Grid
+from backbones.layers import Flavor, PatchEmbed3d, init_linear, plain_blocks
+from backbones.positions import grid_positions, register_positions
+from backbones.tokens import take
+
+VIDEOMAE = Flavor()
+MAE_ST = Flavor(positions="separable", cls_token=True, qkv_bias="qkv")
+
+
+class ViT(Backbone):
+    """Plain vision transformer over tubelets with joint attention over all visible tokens.
+
+    Linear layers start xavier-uniform with zero bias and the stem as PyTorch starts it: VideoMAE's pretraining class.
+    The authors' fine-tuning class starts truncated normal with standard deviation 0.02, which matters only for training
+    from scratch; mae_st draws q, k and v separately, and its stem xavier-uniform too.
+
+    Clips of another grid than the tables were made for use them interpolated: space bicubic, then time linear.
+
+    Args:
+        img_size: side of the square clips that the position tables are made for, in pixels.
+        num_frames: frames of those clips.
+        patch_size: side of a tubelet in pixels.
+        tubelet_size: frames of a tubelet.
+        embed_dim: width of the tokens.
+        depth: number of blocks.
+        num_heads: number of heads.
+        drop_path_rate: drop-path rate of the last block; earlier ones grow linearly from 0.
+        final_norm: norm the tokens; False is the fine-tuning form, whose norm comes after pooling, in the head.
+        flavor: what the families of this shape differ in.
+
+    Raises:
+        ValueError: when the tubelet does not divide the clip, or the heads the width.
+    """
+
+    pos_embed: Tensor
+    temporal_pos_embed: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        img_size: int,
+        num_frames: int,
+        patch_size: int,
+        tubelet_size: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        drop_path_rate: float = 0.0,
+        final_norm: bool = True,
+        flavor: Flavor = VIDEOMAE,
+    ) -> None:
+        super().__init__()
+        if img_size % patch_size or num_frames % tubelet_size:
+            raise ValueError(
+                f"clips of {num_frames} frames of {img_size} px cannot be cut into tubelets of {tubelet_size} frames "
+                f"of {patch_size} px"
+            )
+        self.embed_dim, self.depth, self.pool = embed_dim, depth, "mean"
+        self.tubelet = (tubelet_size, patch_size, patch_size)
+        self.table_grid = Grid(num_frames // tubelet_size, img_size // patch_size, img_size // patch_size)
+        self.patch_embed = PatchEmbed3d(embed_dim, self.tubelet)
+        self.blocks = plain_blocks(embed_dim, depth, num_heads, drop_path_rate, flavor)
+        self.norm = nn.LayerNorm(embed_dim, eps=flavor.norm_eps) if final_norm else nn.Identity()
+        register_positions(self, flavor.positions, self.table_grid, embed_dim)
+        self.cls_token = token(embed_dim) if flavor.cls_token else None
+        self.cls_pos_embed = token(embed_dim) if flavor.cls_token else None
+        self.apply(init_linear)
+
+    def forward_intermediates(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        layers: Sequence[int],
+        keep: Int64[Tensor, "batch tokens"] | None = None,
+        *,
+        norm: bool = True,
+    ) -> list[Features]:
+        """Features after the named blocks; see `Backbone.forward_intermediates`."""
+        wanted, grid = self.resolve_layers(layers), self.grid(video)
+        positions = grid_positions(self.pos_embed, self.temporal_pos_embed, self.table_grid, grid)
+        x = self.patch_embed(video, keep) + take(positions, keep)
+        num_prefix = 0
+        if self.cls_token is not None and self.cls_pos_embed is not None:
+            num_prefix = 1
+            x = torch.cat([(self.cls_token + self.cls_pos_embed).expand(len(x), -1, -1), x], 1)
+        found = {}
+        for index in range(max(wanted, default=-1) + 1):
+            x = self.run_block(index, x)
+            if index in wanted:
+                out = self.norm(x) if norm else x
+                found[index] = Features(out[:, num_prefix:], out[:, :num_prefix], grid, keep)
+        return [found[index] for index in wanted]
+
+
+def token(dim: int) -> nn.Parameter:
+    """A learned token or its position, truncated normal of standard deviation 0.02."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02))
+
+
+def videomae_small(
+    *,
+    img_size: int = 224,
+    num_frames: int = 16,
+    patch_size: int = 16,
+    tubelet_size: int = 2,
+    embed_dim: int = 384,
+    depth: int = 12,
+    num_heads: int = 6,
+    drop_path_rate: float = 0.0,
+    final_norm: bool = True,
+    flavor: Flavor = VIDEOMAE,
+) -> ViT:
+    """VideoMAE ViT-S: width 384, 12 blocks, 6 heads (MCG-NJU/VideoMAE modeling_pretrain.py)."""
+    return ViT(
+        img_size=img_size,
+        num_frames=num_frames,
+        patch_size=patch_size,
+        tubelet_size=tubelet_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        drop_path_rate=drop_path_rate,
+        final_norm=final_norm,
+        flavor=flavor,
+    )
+
+
+def videomae_base(
+    *,
+    img_size: int = 224,
+    num_frames: int = 16,
+    patch_size: int = 16,
+    tubelet_size: int = 2,
+    embed_dim: int = 768,
+    depth: int = 12,
+    num_heads: int = 12,
+    drop_path_rate: float = 0.0,
+    final_norm: bool = True,
+    flavor: Flavor = VIDEOMAE,
+) -> ViT:
+    """VideoMAE ViT-B: width 768, 12 blocks, 12 heads (MCG-NJU/VideoMAE modeling_pretrain.py)."""
+    return ViT(
+        img_size=img_size,
+        num_frames=num_frames,
+        patch_size=patch_size,
+        tubelet_size=tubelet_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        drop_path_rate=drop_path_rate,
+        final_norm=final_norm,
+        flavor=flavor,
+    )
+
+
+def videomae_large(
+    *,
+    img_size: int = 224,
+    num_frames: int = 16,
+    patch_size: int = 16,
+    tubelet_size: int = 2,
+    embed_dim: int = 1024,
+    depth: int = 24,
+    num_heads: int = 16,
+    drop_path_rate: float = 0.0,
+    final_norm: bool = True,
+    flavor: Flavor = VIDEOMAE,
+) -> ViT:
+    """VideoMAE ViT-L: width 1024, 24 blocks, 16 heads (MCG-NJU/VideoMAE modeling_pretrain.py)."""
+    return ViT(
+        img_size=img_size,
+        num_frames=num_frames,
+        patch_size=patch_size,
+        tubelet_size=tubelet_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        drop_path_rate=drop_path_rate,
+        final_norm=final_norm,
+        flavor=flavor,
+    )
+
+
+def videomae_huge(
+    *,
+    img_size: int = 224,
+    num_frames: int = 16,
+    patch_size: int = 16,
+    tubelet_size: int = 2,
+    embed_dim: int = 1280,
+    depth: int = 32,
+    num_heads: int = 16,
+    drop_path_rate: float = 0.0,
+    final_norm: bool = True,
+    flavor: Flavor = VIDEOMAE,
+) -> ViT:
+    """VideoMAE ViT-H: width 1280, 32 blocks, 16 heads (MCG-NJU/VideoMAE modeling_pretrain.py)."""
+    return ViT(
+        img_size=img_size,
+        num_frames=num_frames,
+        patch_size=patch_size,
+        tubelet_size=tubelet_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        drop_path_rate=drop_path_rate,
+        final_norm=final_norm,
+        flavor=flavor,
+    )
+
+
+def mae_st_large(
+    *,
+    img_size: int = 224,
+    num_frames: int = 16,
+    patch_size: int = 16,
+    tubelet_size: int = 2,
+    embed_dim: int = 1024,
+    depth: int = 24,
+    num_heads: int = 16,
+    drop_path_rate: float = 0.0,
+    final_norm: bool = True,
+    flavor: Flavor = MAE_ST,
+) -> ViT:
+    """mae_st ViT-L: width 1024, 24 blocks, 16 heads (facebookresearch/mae_st models_mae.py)."""
+    return ViT(
+        img_size=img_size,
+        num_frames=num_frames,
+        patch_size=patch_size,
+        tubelet_size=tubelet_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        drop_path_rate=drop_path_rate,
+        final_norm=final_norm,
+        flavor=flavor,
+    )
+
+
+def mae_st_huge(
+    *,
+    img_size: int = 224,
+    num_frames: int = 16,
+    patch_size: int = 14,
+    tubelet_size: int = 2,
+    embed_dim: int = 1280,
+    depth: int = 32,
+    num_heads: int = 16,
+    drop_path_rate: float = 0.0,
+    final_norm: bool = True,
+    flavor: Flavor = MAE_ST,
+) -> ViT:
+    """mae_st ViT-H with patches of 14 px, as its pretraining factory builds it (facebookresearch/mae_st models_mae.py).
+
+    The fine-tuning factory of the same repository is called vit_huge_patch14 and builds patches of 16 px.
+    """
+    return ViT(
+        img_size=img_size,
+        num_frames=num_frames,
+        patch_size=patch_size,
+        tubelet_size=tubelet_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        drop_path_rate=drop_path_rate,
+        final_norm=final_norm,
+        flavor=flavor,
+    )
+
+
+def vit_pico(
+    *,
+    img_size: int = 24,
+    num_frames: int = 16,
+    patch_size: int = 8,
+    tubelet_size: int = 2,
+    embed_dim: int = 64,
+    depth: int = 4,
+    num_heads: int = 4,
+    drop_path_rate: float = 0.0,
+    final_norm: bool = True,
+    flavor: Flavor = VIDEOMAE,
+) -> ViT:
+    """VideoMAE's form at a size for the embedded suite and for tests: 16 frames of 24 x 24 px, width 64."""
+    return ViT(
+        img_size=img_size,
+        num_frames=num_frames,
+        patch_size=patch_size,
+        tubelet_size=tubelet_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        drop_path_rate=drop_path_rate,
+        final_norm=final_norm,
+        flavor=flavor,
+    )
