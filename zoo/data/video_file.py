@@ -1,0 +1,204 @@
+"""What every video decoder here agrees on: the error, the budgets, the index, and how a file may be opened."""
+
+import errno
+import io
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float64
+
+from zoo.data.packets import PacketTable
+
+# O_NONBLOCK: opening a FIFO returns at once. Neither flag exists on Windows.
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+class DecodeError(Exception):
+    """A file that cannot be read exactly. Holds strings only, so it survives the way out of a data worker.
+
+    Attributes:
+        path: the file, as it was asked for.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path!r}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Budgets for one call; a file that needs more is refused with the budget's name in the error.
+
+    One call into FFmpeg cannot be interrupted from Python. What bounds it is the size of one frame (`frame_pixels`,
+    which FFmpeg checks itself before it allocates) and the sample tables (`packets`, checked before FFmpeg builds
+    them). The deadline is looked at between frames, between packets and at every read from the file.
+
+    Attributes:
+        frame_pixels: largest height times width of one frame; 16.8 million is 4096 x 4096.
+        output_pixels: largest frames x height x width of one answer, which takes three bytes each.
+        packets: most packets of the video track; a million is 9 hours at 30 frames per second.
+        seconds: wall-clock time of one call.
+        kept_bytes: compressed bytes kept in memory between indexing and decoding; a larger track is read twice.
+    """
+
+    frame_pixels: int = 1 << 24
+    output_pixels: int = 1 << 30
+    packets: int = 1_000_000
+    seconds: float = 120.0
+    kept_bytes: int = 1 << 26
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VideoIndex:
+    """What a demux-only pass over a file's video track tells.
+
+    The track is the first video track that is not a cover picture. Frames are numbered in presentation order, and
+    frames that an edit list hides are not counted.
+
+    Attributes:
+        num_frames: frames of the track, counted, never taken from a header.
+        height: pixels, after the rotation.
+        width: pixels, after the rotation.
+        times: presentation time of each frame in seconds; empty for a stream without time stamps.
+        fps: frames per second, the mean over the track; 0 where there are no times or one frame only.
+        key_frames: numbers of the frames from which decoding can start.
+        codec: FFmpeg's name, such as "h264".
+        container: FFmpeg's name of the demuxer, such as "mov,mp4,m4a,3gp,3g2,mj2".
+        rotation: degrees clockwise by which the stored picture is turned for display: 0, 90, 180 or 270.
+        mirrored: whether the stored picture is flipped left to right before it is turned.
+        regular: times start at 0 or later and all steps are equal, give or take one tick of the track's clock.
+        unusual: reasons why a decoder that looks less closely may go wrong; empty for a plain file.
+        stamp: size in bytes and time of last change in nanoseconds of the file that was indexed.
+        packets: the track's packets, for reading the same file again without another pass.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    times: Float64[np.ndarray, "times"] = field(repr=False)
+    fps: float
+    key_frames: tuple[int, ...]
+    codec: str
+    container: str
+    rotation: int
+    mirrored: bool
+    regular: bool
+    unusual: tuple[str, ...]
+    stamp: tuple[int, int]
+    packets: PacketTable = field(repr=False)
+
+
+class Source:
+    """A regular file that FFmpeg reads through: no names, protocols or second files, and an end to waiting.
+
+    The read and seek methods must not raise: PyAV would hand the exception to whichever call checks for errors next.
+    Past the deadline the file ends, and the caller finds out with `check_time`.
+    """
+
+    name = "video"  # what FFmpeg is told: the content decides, never the name
+
+    def __init__(self, path: str | os.PathLike[str], seconds: float) -> None:
+        self.path = os.fsdecode(path)
+        self._file = open_regular(self.path)
+        status = os.fstat(self._file.fileno())
+        self.stamp = (status.st_size, status.st_mtime_ns)
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._failure = ""
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def check_time(self) -> None:
+        """Raise DecodeError when the deadline has passed or the file could not be read."""
+        if not self._failure and time.monotonic() > self._deadline:
+            self._failure = f"not done within the limit of {self._seconds:g} s"
+        if self._failure:
+            raise DecodeError(self.path, self._failure)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes; none at the end of the file, past the deadline and after a failure."""
+        try:
+            self.check_time()
+            return self._file.read(size) or b""
+        except (OSError, ValueError, DecodeError) as error:
+            self._failure = self._failure or str(error)
+            return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """New position in the file, negative where there is no such place."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1  # FFmpeg takes any negative position for a failed seek
+
+    def tell(self) -> int:
+        """Position in the file."""
+        return self._file.tell()
+
+
+def open_regular(path: str) -> io.FileIO:
+    """Open a regular file that is not empty, for reading; never blocks on a FIFO and never follows a protocol prefix.
+
+    Raises:
+        DecodeError: missing, a folder, a device, a FIFO, a socket, an endless chain of links, empty, or not readable.
+    """
+    try:
+        # Looking first keeps devices closed, whose opening may have effects; looking again defeats a swap in between.
+        _check_regular(path, os.stat(path))
+        handle = os.open(path, OPEN_FLAGS)
+        try:
+            _check_regular(path, os.fstat(handle))
+            return io.FileIO(handle, "rb")
+        except BaseException:
+            os.close(handle)
+            raise
+    except OSError as error:
+        hint = (
+            " (videos are read from files, not from addresses)" if "://" in path and error.errno == errno.ENOENT else ""
+        )
+        raise DecodeError(path, f"{error.strerror or error}{hint}") from error
+    except ValueError as error:  # a null character in the name
+        raise DecodeError(path, str(error)) from error
+
+
+def _check_regular(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise DecodeError(path, f"{KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a regular file")
+    if status.st_size == 0:
+        raise DecodeError(path, "the file is empty")
+
+
+def checked_indices(path: str, indices: list[int] | None, num_frames: int) -> list[int]:
+    """The asked frame numbers, all when None.
+
+    Raises:
+        DecodeError: no frames in the file, or a number below 0 or past the last frame.
+    """
+    if num_frames == 0:
+        raise DecodeError(path, "the video track has no frames")
+    if indices is None:
+        return list(range(num_frames))
+    outside = [number for number in indices if not 0 <= number < num_frames]
+    if outside:
+        raise DecodeError(path, f"frames {outside[:8]} are outside 0..{num_frames - 1}")
+    return indices
