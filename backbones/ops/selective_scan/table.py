@@ -3,6 +3,7 @@
 import difflib
 from typing import NamedTuple
 
+from backbones.ops.selective_scan.chunked import chunked_scan
 from backbones.ops.selective_scan.contract import Implementation
 from backbones.ops.selective_scan.reference import reference_scan
 
@@ -24,6 +25,7 @@ class Row(NamedTuple):
 def implementations() -> dict[str, Row]:
     """Name -> row, the preferred one first; "auto" takes the first that is available."""
     return {
+        "chunked": Row(chunked_scan, True, "torch alone; blocks that fit the cache, recomputed in backward"),
         "reference": Row(reference_scan, True, "torch alone; one token after the other, defines correctness"),
     }
 

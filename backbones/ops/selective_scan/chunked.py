@@ -1,0 +1,279 @@
+"""The chunked scan as a torch operator: torch alone, no `[length, channels, state]` tensor, its own backward.
+
+As an operator with a registered backward, shape function and FLOP formula it passes through torch.compile and
+torch.export in one piece, and `torch.utils.flop_counter.FlopCounterMode` counts it. The operator works on
+`[batch, length, dim]`, the layout of the mixers around it; the public `[batch, dim, length]` tensors are its views.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import register_flop_formula
+
+from backbones.ops.selective_scan import blocks
+from backbones.ops.selective_scan.contract import ScanInputs, Scanned, accumulation_dtype
+
+# Below this many state values per token one direction does not fill a step of the recurrence, whose cost is then that
+# of calling it: two directions are scanned as one of twice the width. Measured by benchmarks/speed/selective_scan.py.
+STACK_BELOW = 4096
+
+_INPUTS = (
+    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, "
+    "bool delta_softplus, bool reverse"
+)
+
+
+def chunked_scan(
+    directions: Sequence[ScanInputs], reverse: Sequence[bool], z: Tensor | None, delta_softplus: bool
+) -> Scanned:
+    """Scan every direction, add the results and gate the sum; see `contract.Implementation`."""
+    u = directions[0].u
+    if list(reverse) == [False, True] and u.shape[0] * directions[0].A.numel() < STACK_BELOW:
+        y, last_states = _scan_stacked(*directions, delta_softplus)
+    else:
+        results = [_scan(inputs, back, delta_softplus) for inputs, back in zip(directions, reverse, strict=True)]
+        y = results[0][0] if len(results) == 1 else sum(y for y, _ in results[1:]) + results[0][0]
+        last_states = torch.stack([last for _, last in results])
+    if z is not None:
+        y = y * F.silu(z.mT.to(y.dtype))
+    return Scanned(y.to(u.dtype).mT, last_states)
+
+
+def _scan(inputs: ScanInputs, reverse: bool, delta_softplus: bool) -> tuple[Tensor, Tensor]:
+    """Output `[batch, length, dim]` and the last state, both in the dtype of accumulation."""
+    B, C = (w if w.ndim == 2 else w.permute(0, 3, 1, 2) for w in (inputs.B, inputs.C))
+    tensors = (inputs.u.mT, inputs.delta.mT, inputs.A, B, C, inputs.D, inputs.delta_bias)
+    needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    y, last_state, _ = scan_forward(*tensors, delta_softplus, reverse, needs_grad)
+    return y, last_state
+
+
+def _scan_stacked(forward: ScanInputs, backward: ScanInputs, delta_softplus: bool) -> tuple[Tensor, Tensor]:
+    """Both directions as two halves of the channels of one scan: small tensors are cheaper to flip than to step."""
+    flipped = ScanInputs(*(t if t is None or t.ndim < 3 else t.flip(-1) for t in backward))
+    pairs = zip(forward, flipped, strict=True)
+    axes = [1, 1, 0, _channel_axis(forward.B), _channel_axis(forward.C), 0, 0]
+    stacked = [None if a is None else torch.cat([a, b], axis) for (a, b), axis in zip(pairs, axes, strict=True)]
+    y, last_state = _scan(ScanInputs(*stacked), False, delta_softplus)
+    y_forward, y_backward = y.chunk(2, dim=-1)
+    return y_forward + y_backward.flip(1), torch.stack(last_state.chunk(2, dim=1))
+
+
+def _channel_axis(weights: Tensor) -> int:
+    return 0 if weights.ndim == 2 else 1
+
+
+def scan_flops(batch: int, dim: int, length: int, state: int) -> int:
+    """Floating-point operations of one direction, forward: 9 per token, channel and state.
+
+    The usual convention for Mamba-1 (github.com/state-spaces/mamba issue 110, and VMamba's counter after it), where a
+    multiply-add is two. A backward counts as twice the forward, as for matrix products; what the chunked backward
+    computes a second time is not counted.
+    """
+    return 9 * batch * dim * length * state
+
+
+@torch.library.custom_op(
+    "zoo::chunked_scan",
+    mutates_args=(),
+    schema=f"({_INPUTS}, bool keep_starts) -> (Tensor y, Tensor last_state, Tensor starts)",
+)
+def scan_forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+    keep_starts: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One direction without a gate, channels last.
+
+    Args:
+        u: input `[batch, length, dim]`.
+        delta: step `[batch, length, dim]`.
+        A: decay rates `[dim, state]`.
+        B: `[batch, length, groups, state]` or `[dim, state]`.
+        C: like `B`.
+        D: `[dim]` or None.
+        delta_bias: `[dim]` or None.
+        delta_softplus: pass delta through a softplus.
+        reverse: start at the last token.
+        keep_starts: return what a backward needs.
+
+    Returns:
+        y `[batch, length, dim]`, last state `[batch, dim, state]` and the states before every block, all in the dtype
+        of accumulation.
+    """
+    scan = _direction([u, delta, A, B, C], D, delta_bias, delta_softplus, reverse)
+    y, _, starts = _empty_outputs(u, A, B, C, keep_starts)
+    last_state = scan.A.new_empty(u.shape[0], *scan.A.shape)
+    grouped_y = y.unflatten(2, (scan.A.shape[0], scan.A.shape[2]))
+    blocks.forward(scan, _cut(u, A), grouped_y, last_state, starts if keep_starts else None)
+    return y, last_state.mT.flatten(1, 2), starts
+
+
+@scan_forward.register_fake
+def _shapes_of_forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+    keep_starts: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _empty_outputs(u, A, B, C, keep_starts)
+
+
+@torch.library.custom_op(
+    "zoo::chunked_scan_backward",
+    mutates_args=(),
+    schema="(Tensor grad_y, Tensor grad_last_state, Tensor starts, Tensor[] tensors, Tensor? D, Tensor? delta_bias, "
+    "bool delta_softplus, bool reverse) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def scan_backward(
+    grad_y: Tensor,
+    grad_last_state: Tensor,
+    starts: Tensor,
+    tensors: list[Tensor],
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    """Gradients of u, delta, A, B, C, D and delta_bias, in their layouts and dtypes; empty for absent ones.
+
+    Args:
+        grad_y: gradient of y `[batch, length, dim]`.
+        grad_last_state: gradient of the last state `[batch, dim, state]`.
+        starts: what `scan_forward` kept.
+        tensors: u, delta, A, B, C as given to `scan_forward`.
+        D: as given to `scan_forward`, like the rest.
+        delta_bias: see there.
+        delta_softplus: see there.
+        reverse: see there.
+    """
+    u, _, A, B, C = tensors
+    scan = _direction(tensors, D, delta_bias, delta_softplus, reverse)
+    split = (scan.A.shape[0], scan.A.shape[2])
+    grads = blocks.Gradients(
+        *(torch.empty_like(t, memory_format=torch.contiguous_format) for t in scan[:2]),
+        torch.zeros_like(scan.A),
+        *(torch.zeros_like(w, memory_format=torch.contiguous_format) for w in (scan.B, scan.C)),
+        *(scan.A.new_zeros(split if t is not None else 0) for t in (D, delta_bias)),
+    )
+    grouped_last = grad_last_state.unflatten(1, split).mT.to(scan.A.dtype)
+    blocks.backward(scan, _cut(u, A), grad_y.unflatten(2, split), grouped_last, starts, grads)
+    return (
+        grads.u.flatten(2),
+        grads.delta.flatten(2),
+        grads.A.mT.flatten(0, 1).to(A.dtype),
+        *(g.mT.flatten(0, 1).to(w.dtype) if w.ndim == 2 else g for g, w in ((grads.B, B), (grads.C, C))),
+        *(g if t is None else g.flatten().to(t.dtype) for g, t in ((grads.D, D), (grads.delta_bias, delta_bias))),
+    )
+
+
+@scan_backward.register_fake
+def _shapes_of_backward(
+    grad_y: Tensor,
+    grad_last_state: Tensor,
+    starts: Tensor,
+    tensors: list[Tensor],
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    given = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
+    return (*given, *(starts.new_empty(0) if t is None else torch.empty_like(t) for t in (D, delta_bias)))
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, ctx.delta_softplus, ctx.reverse, _ = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors, output[2])
+
+
+def _differentiate(
+    ctx: Any,
+    grad_y: Tensor | None,
+    grad_last_state: Tensor | None,
+    grad_starts: None,
+) -> tuple[Tensor | None, ...]:
+    *tensors, D, delta_bias, starts = ctx.saved_tensors
+    u, A = tensors[0], tensors[2]
+    if grad_y is None:
+        grad_y = starts.new_zeros(u.shape)
+    if grad_last_state is None:
+        grad_last_state = starts.new_zeros(u.shape[0], *A.shape)
+    grads = scan_backward(grad_y, grad_last_state, starts, tensors, D, delta_bias, ctx.delta_softplus, ctx.reverse)
+    optional = (None if t is None else grad for t, grad in zip((D, delta_bias), grads[5:], strict=True))
+    return *grads[:5], *optional, None, None, None
+
+
+scan_forward.register_autograd(_differentiate, setup_context=_save_for_backward)
+
+
+@register_flop_formula(torch.ops.zoo.chunked_scan)
+def _forward_flops(u: tuple[int, ...], delta: tuple[int, ...], A: tuple[int, ...], *rest: object, **_: object) -> int:
+    return scan_flops(u[0], u[2], u[1], A[1])
+
+
+@register_flop_formula(torch.ops.zoo.chunked_scan_backward)
+def _backward_flops(grad_y: tuple[int, ...], grad_last_state: tuple[int, ...], *rest: object, **_: object) -> int:
+    return 2 * scan_flops(grad_y[0], grad_y[2], grad_y[1], grad_last_state[2])
+
+
+def _direction(
+    tensors: Sequence[Tensor], D: Tensor | None, delta_bias: Tensor | None, delta_softplus: bool, reverse: bool
+) -> blocks.Direction:
+    u, delta, A, B, C = tensors
+    dtype = accumulation_dtype(u)
+    groups = _groups(B, C)
+    return blocks.Direction(
+        u.unflatten(2, (groups, -1)),
+        delta.unflatten(2, (groups, -1)),
+        _channels_last(A.to(dtype), groups),
+        *(_channels_last(w.to(dtype), groups) if w.ndim == 2 else w for w in (B, C)),
+        *(None if v is None else v.to(dtype).unflatten(0, (groups, -1)) for v in (D, delta_bias)),
+        delta_softplus,
+        reverse,
+    )
+
+
+def _channels_last(table: Tensor, groups: int) -> Tensor:
+    """`[dim, state]` to `[groups, state, channels]`."""
+    return table.unflatten(0, (groups, -1)).mT.contiguous()
+
+
+def _groups(B: Tensor, C: Tensor) -> int:
+    return next((w.shape[2] for w in (B, C) if w.ndim == 4), 1)
+
+
+def _cut(u: Tensor, A: Tensor) -> blocks.Cut:
+    batch, length, _ = u.shape
+    return blocks.cut(batch, length, A.numel(), accumulation_dtype(u).itemsize, u.device.type)
+
+
+def _empty_outputs(u: Tensor, A: Tensor, B: Tensor, C: Tensor, keep_starts: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """y, last_state and starts of `scan_forward`, without values."""
+    batch, length, dim = u.shape
+    groups, state = _groups(B, C), A.shape[1]
+    chunks = -(-length // _cut(u, A).steps) if keep_starts else 0
+    empty = partial(torch.empty, dtype=accumulation_dtype(u), device=u.device)
+    return (
+        empty(batch, length, dim),
+        empty(batch, dim, state),
+        empty(chunks, batch, groups, state, dim // groups),
+    )
