@@ -126,16 +126,15 @@ def create_backbone(name: str, **overrides: Any) -> Backbone:
     """A backbone without a head, in its pretraining form and with random weights.
 
     Args:
-        name: architecture, such as "videomae_base".
+        name: architecture, such as "videomae_base"; a tag brings the options of its weights.
         overrides: options of its builder, such as `img_size` or `depth`; None leaves the default.
 
     Raises:
         UnknownNameError: for an unknown name or option, with the closest ones.
     """
     architecture = get_architecture(name)
-    if "." in name:
-        get_card(name)
-    return architecture.build(**_checked(architecture, overrides))
+    known = get_card(name).overrides if "." in name else {}
+    return architecture.build(**{**known, **_checked(architecture, overrides)})
 
 
 def _checked(architecture: Architecture, overrides: Mapping[str, Any]) -> dict[str, Any]:
