@@ -59,7 +59,8 @@ class ClipSpec:
     Attributes:
         num_frames: frames of a clip.
         sampling: "dense" takes every `stride`-th frame of a window, "uniform" one frame from each of `num_frames`
-            equal segments of the whole video.
+            equal segments of the whole video, "segments" likewise by Something-Something's rule of the segments'
+            starts and middles (see `zoo.data.sampling`).
         stride: frames between sampled frames; used by "dense" only.
         img_size: side of the square crop, in pixels.
         short_side: short side after resizing, in pixels; None for `img_size`.
@@ -73,7 +74,7 @@ class ClipSpec:
     """
 
     num_frames: int
-    sampling: Literal["dense", "uniform"]
+    sampling: Literal["dense", "uniform", "segments"]
     img_size: int
     stride: int = 1
     short_side: int | None = None
@@ -115,7 +116,7 @@ class ClipSpec:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "sampling": ("dense", "uniform"),
+    "sampling": ("dense", "uniform", "segments"),
     "interpolation": ("bilinear", "bicubic"),
     "channel_order": ("rgb", "bgr"),
 }
