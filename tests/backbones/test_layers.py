@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from backbones.layers import Attention, Block, PatchEmbed3d, patchify
+from backbones.contract import Grid
+from backbones.layers import Attention, Block, Flavor, PatchEmbed3d, patchify, plain_blocks, unpatchify
 
 
 def test_embedding_equals_a_convolution_in_raster_order():
@@ -67,3 +68,23 @@ def test_layer_scale_of_zero_branches_leaves_the_input():
         block.ls2.gamma.zero_()
     x = torch.randn(1, 4, 8)
     assert torch.equal(block(x), x)
+
+
+def test_unpatchify_undoes_patchify():
+    video = torch.randn(2, 3, 4, 6, 8)
+    assert torch.equal(unpatchify(patchify(video, (2, 3, 2)), Grid(2, 2, 4)), video)
+
+
+def test_drop_path_grows_linearly_over_the_blocks():
+    blocks = plain_blocks(8, 3, 2, 0.4, Flavor())
+    assert [block.drop_path.drop_prob for block in blocks] == [0, 0.2, 0.4]
+    assert plain_blocks(8, 1, 2, 0.4, Flavor())[0].drop_path.drop_prob == 0
+
+
+def test_flavor_decides_the_form_of_the_blocks():
+    flavor = Flavor(qkv_bias="none", layer_scale=0.1, mlp_ratio=2.0, norm_eps=1e-3)
+    state = plain_blocks(8, 1, 2, 0.0, flavor)[0].state_dict()
+    assert {"ls1.gamma", "ls2.gamma"} < set(state)
+    assert not {"attn.q_bias", "attn.qkv.bias"} & set(state)
+    assert state["mlp.fc1.weight"].shape == (16, 8)
+    assert plain_blocks(8, 1, 2, 0.0, flavor)[0].norm2.eps == 1e-3

@@ -118,3 +118,11 @@ def test_gradient_reaches_every_parameter():
     model = decoder(flavor=MAE_ST, embed_bias=True)
     model(features(KEEP), QUERY).square().sum().backward()
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("options", [{}, {"flavor": MAE_ST, "embed_bias": True}])
+def test_compiles_without_graph_breaks(options):
+    model = decoder(**options)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(features(KEEP), QUERY), model(features(KEEP), QUERY))

@@ -4,6 +4,7 @@ Sources: VideoMAE (arXiv 2203.12602; MCG-NJU/VideoMAE engine_for_pretraining.py)
 facebookresearch/mae_st models_mae.py).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,27 +62,29 @@ class PixelTarget:
         """Targets at `query`, each in the order frames, rows, columns, channels (fastest); only these are copied."""
         values = self.values(video, query, tubelet)
         center, scale = self.statistics(values)
-        return ((values - center) / scale).transpose(2, 3).flatten(2)
+        return values.sub_(center).div_(scale).transpose(2, 3).flatten(2)
 
     def values(self, video: Tensor, query: Tensor, tubelet: Tubelet) -> Values:
-        """Pixels at `query` before their own statistics are removed, in float32 or finer."""
+        """A copy of the pixels at `query` with their own statistics, in float32 or finer."""
         if self.frames_per_token:
             video = video.index_select(2, self.frames(video.shape[2], tubelet).to(video.device))
         values = patchify(video, self.size(tubelet), query).flatten(3)
         values = values.to(torch.promote_types(values.dtype, torch.float32))
         if self.unit_range:
-            values = values * self._column(self.std, values) + self._column(self.mean, values)
+            # In place here and above: the copy is large, and touching fresh memory costs more than the arithmetic.
+            values.mul_(self._column(self.std, values)).add_(self._column(self.mean, values))
         return values
 
     def statistics(self, values: Values) -> tuple[Tensor, Tensor]:
         """What is subtracted from each tubelet's values, and what they are divided by."""
         if self.normalize == "none":
             return values.new_zeros(1), values.new_ones(1)
-        if self.normalize == "channel":
-            var, mean = torch.var_mean(values, dim=3, keepdim=True)
-            return mean, var.sqrt() + 1e-6
-        var, mean = torch.var_mean(values, dim=(2, 3), keepdim=True)
-        return mean, (var + 1e-6).sqrt()
+        axes = (3,) if self.normalize == "channel" else (2, 3)
+        center = values.mean(axes, keepdim=True)
+        # A norm instead of `torch.var`, which takes many times as long on a CPU.
+        norm = torch.linalg.vector_norm(values - center, dim=axes, keepdim=True)
+        var = norm.square() / (math.prod(values.shape[axis] for axis in axes) - 1)
+        return center, var.sqrt() + 1e-6 if self.normalize == "channel" else (var + 1e-6).sqrt()
 
     def frames(self, num_frames: int, tubelet: Tubelet) -> Int64[Tensor, "predicted"]:
         """Indices of the predicted frames of a clip."""
@@ -182,9 +185,8 @@ class MAE(Objective):
         grid = self.student.grid(video)
         query = complement(keep, grid.num_tokens)
         prediction, _ = self.predict(video, keep)
-        values = self.target.values(video, query, tubelet)
-        center, scale = self.target.statistics(values)
-        values = prediction.to(values.dtype).unflatten(2, (-1, 3)).transpose(2, 3) * scale + center
+        center, scale = self.target.statistics(self.target.values(video, query, tubelet))
+        values = prediction.to(center.dtype).unflatten(2, (-1, 3)).transpose(2, 3) * scale + center
         if not self.target.unit_range:
             values = self._to_unit_range(values, 2)
         frames = self.target.size(tubelet)[0]

@@ -12,6 +12,7 @@ from tests.support import assert_parity, load
 from zoo import masks
 from zoo.batch import Batch
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD
+from zoo.cards import ARCHITECTURES
 from zoo.cards import vit as card
 from zoo.objectives.mae import MAE, MAE_ST_TARGET, PixelTarget, mae_for
 
@@ -189,6 +190,28 @@ def test_gradient_reaches_every_parameter_of_student_and_decoder():
     mae(batch_of(clips())).total.backward()
     assert [name for name, parameter in mae.named_parameters() if parameter.grad is None] == []
     assert mae.student.patch_embed.proj.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    "architecture", [it for it in ARCHITECTURES if it.name.endswith("_pico")], ids=lambda it: it.name
+)
+def test_every_family_can_be_the_student(architecture):
+    student = architecture.build()
+    mae = mae_for(student, 24, 16, decoder_dim=16, decoder_depth=1)
+    mae(batch_of(clips(1))).total.backward()
+    without = [name for name, parameter in student.named_parameters() if parameter.grad is None]
+    assert without == []
+
+
+def test_loss_is_float32_under_autocast_and_close_to_full_precision(monkeypatch):
+    mae = tiny(mask_ratio=0.5)
+    replay(mae, mae.draw(clips()), monkeypatch)
+    expected = mae(batch_of(clips())).total
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = mae(batch_of(clips())).total
+    assert actual.dtype == torch.float32
+    assert actual != expected
+    torch.testing.assert_close(actual, expected, rtol=0.01, atol=0)
 
 
 def test_class_tokens_of_a_student_pass_through_the_decoder():
