@@ -133,11 +133,12 @@ class TimeSformer(Backbone):
             trunc_normal_(table, std=0.02)
         if self.attention == "divided":
             for block in self.blocks[1:]:
-                nn.init.zeros_(block.temporal_fc.weight)
+                nn.init.zeros_(block.get_parameter("temporal_fc.weight"))
 
     def _positions(self, grid: Grid) -> Float[Tensor, "1 tokens dim"]:
         """Sum of the spatial and the temporal table for every token of `grid`."""
-        space, time = self.pos_embed, self.temporal_pos_embed
+        space: Tensor = self.pos_embed
+        time: Tensor = self.temporal_pos_embed
         if grid[1:] != self.native_grid[1:]:
             image = rearrange(space, "1 (h w) d -> 1 d h w", h=self.native_grid.height)
             space = F.interpolate(image, size=grid[1:], mode="nearest").flatten(2).transpose(1, 2)
