@@ -93,8 +93,9 @@ def segments_centre(video_len: int, num_frames: int) -> Int64[Tensor, "frames"]:
 
 
 def segments_test(video_len: int, num_frames: int, *, clip: int = 0, clips: int = 2) -> Int64[Tensor, "frames"]:
-    """Test clips on Something-Something: starts and middles of the segments, merged and sorted; clip c takes every
-    second of them from c. The authors' reader hard-codes two clips.
+    """Every second of the segments' starts and middles, from the first or the second on: Something-Something's test.
+
+    The authors' reader hard-codes two clips.
 
     Raises:
         ValueError: for another number of clips than two.
@@ -146,8 +147,7 @@ def dense_validation_as_published(video_len: int, num_frames: int, *, stride: in
 
 
 def interval_middles(video_len: int, num_frames: int) -> Int64[Tensor, "frames"]:
-    """Middle frame of each of `num_frames` intervals, the last one repeated for short videos (UMT's multimodal
-    stage)."""
+    """Middle frame of each interval, the last one repeated for short videos (UMT's multimodal stage)."""
     _check_video(video_len, num_frames)
     count = min(num_frames, video_len)
     edges = torch.linspace(0, video_len, count + 1, dtype=torch.float64).long()

@@ -1,0 +1,229 @@
+"""Annotation lists of the Kinetics kind: one video and one label per line, no header.
+
+    clips/abc.mp4 12        separated by a blank, as in VideoMAE, mae_st, TimeSformer and V-JEPA
+    clips/abc.mp4,12        separated by a comma, as in UMT and VideoMamba
+
+A list that is not exactly this is refused with the file, the line and the field: read loosely, such lists become wrong
+labels without a word (blanks in paths, missing labels, header rows, pages of HTML saved under the list's name).
+"""
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+Field = Literal["file", "line", "path", "label"]
+Delimiter = Literal[" ", ","]
+
+DELIMITER_NAMES = {" ": "a blank", ",": "a comma"}
+# ASCII digits, and not too many: int() also takes "1_7" and Arabic digits.
+LABEL = re.compile(r"-?[0-9]{1,9}")
+PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+HEADER_WORDS = {"path", "video", "video_path", "file", "filename", "file_name", "label", "class", "class_id"}
+VIDEO_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+
+
+class Record(NamedTuple):
+    """One video of a list.
+
+    Attributes:
+        path: the video file.
+        label: class index, -1 where labels are not used.
+        row: place in the list, from 0; results are merged by it, never by file name.
+    """
+
+    path: Path
+    label: int
+    row: int
+
+
+class ListError(ValueError):
+    """An annotation list that cannot be read without guessing.
+
+    Attributes:
+        file: the list.
+        line: number of the line, from 1; 0 for the file as a whole.
+        field: what is wrong: "file", "line", "path" or "label".
+        reason: what was found, and what would be right.
+    """
+
+    def __init__(self, file: str, line: int, field: Field, reason: str) -> None:
+        super().__init__(file, line, field, reason)
+        self.file, self.line, self.field, self.reason = file, line, field, reason
+
+    def __str__(self) -> str:
+        place = f", line {self.line}" if self.line else ""
+        return f"{self.file!r}{place}, {self.field}: {self.reason}"
+
+
+class Line(NamedTuple):
+    """A line that is not blank; `number` counts from 1."""
+
+    number: int
+    text: str
+
+
+def read_list(
+    path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
+    outside: bool = False,
+    must_exist: bool = True,
+) -> list[Record]:
+    """Videos and labels of a list, in its order.
+
+    Args:
+        path: the list: UTF-8, with or without byte order mark, lines ended in any way. Blank lines are skipped.
+            Blanks and commas inside a path are fine, since the label is what follows the last delimiter.
+        root: folder that the paths are relative to; the list's own folder when None.
+        num_classes: labels must be below it.
+        outside: also accept absolute paths and paths that leave `root` by "..". Addresses (http://...) never are.
+        must_exist: every video must be there.
+
+    Raises:
+        ListError: for the first line that is wrong, or a file that is no list.
+    """
+    file = os.fspath(path)
+    lines = list(_lines(file))
+    _refuse_foreign_content(file, lines)
+    delimiter = _delimiter(file, lines)
+    folder = Path(root) if root is not None else Path(path).parent
+    records: list[Record] = []
+    seen: dict[str, tuple[int, int]] = {}
+    for row, line in enumerate(lines):
+        name, label = _split(file, line, delimiter)
+        _check_label(file, line.number, label, num_classes)
+        _check_path(file, line.number, name, outside=outside)
+        _check_duplicate(file, line.number, name, label, seen)
+        records.append(Record(folder / name, label, row))
+        if must_exist and not records[-1].path.is_file():
+            raise ListError(file, line.number, "path", f"there is no file {str(records[-1].path)!r}; is root right?")
+    return records
+
+
+def _lines(file: str) -> Iterator[Line]:
+    try:
+        with open(file, encoding="utf-8-sig", newline=None) as stream:
+            text = stream.read()
+    except OSError as error:
+        raise ListError(file, 0, "file", f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ListError(file, line, "line", "is not UTF-8; save the list as UTF-8") from error
+    for number, content in enumerate(text.split("\n"), start=1):
+        if "\0" in content:
+            raise ListError(file, number, "line", "holds a zero byte: this is no text file")
+        if content.strip():
+            yield Line(number, content)
+
+
+def _refuse_foreign_content(file: str, lines: list[Line]) -> None:
+    if not lines:
+        raise ListError(file, 0, "file", "holds no videos; expected lines such as 'clips/a.mp4 3'")
+    number, first = lines[0].number, lines[0].text.strip()
+    if first.startswith("<"):
+        raise ListError(file, number, "file", "is a web page (HTML or XML), not a list; download the list itself")
+    if first.startswith("version https://git-lfs"):
+        raise ListError(file, number, "file", "is a git-lfs pointer, not the list; run `git lfs pull`")
+    if first.startswith(("{", "[")):
+        raise ListError(file, number, "file", "is JSON; expected lines such as 'clips/a.mp4 3'")
+    words = {word.strip(" \"'").lower() for word in re.split(r"[,\s]+", first)}
+    if words <= HEADER_WORDS:
+        raise ListError(file, number, "line", f"{first!r} is a header row; these lists have none, remove it")
+
+
+def _delimiter(file: str, lines: list[Line]) -> Delimiter:
+    """What separates path and label in every line; decided by the first line."""
+    first, *rest = [(line, _delimiter_of(file, line)) for line in lines]
+    for line, found in rest:
+        if found != first[1]:
+            raise ListError(
+                file,
+                line.number,
+                "line",
+                f"separates path and label by {DELIMITER_NAMES[found]}, line {first[0].number} by "
+                f"{DELIMITER_NAMES[first[1]]}; use one of them throughout",
+            )
+    return first[1]
+
+
+def _delimiter_of(file: str, line: Line) -> Delimiter:
+    head, label = _cut(line.text.strip())
+    if not LABEL.fullmatch(label):
+        raise _no_label(file, line, label)
+    name = head.rstrip()
+    if gap := head[len(name) :].strip(" "):
+        raise ListError(file, line.number, "line", f"separates path and label by {gap!r}; use a blank or a comma")
+    return "," if name.endswith(",") else " "
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """What follows the last blank or comma, and all before it, delimiter included."""
+    label = text.rsplit(None, 1)[-1].rpartition(",")[2]
+    return text[: len(text) - len(label)], label
+
+
+def _no_label(file: str, line: Line, last: str) -> ListError:
+    text = line.text.strip()
+    if last in ("", text) or VIDEO_SUFFIX.search(last):
+        return ListError(file, line.number, "label", f"{text!r} has no label; expected a path and a label")
+    return ListError(
+        file, line.number, "label", f"{last!r} is not a class index; expected an integer from 0 in ASCII digits"
+    )
+
+
+def _split(file: str, line: Line, delimiter: Delimiter) -> tuple[str, int]:
+    head, label = _cut(line.text.strip())
+    name = head.rstrip()
+    name = _unquoted(file, line, name.removesuffix(",").strip() if delimiter == "," else name, delimiter)
+    if not name:
+        raise ListError(file, line.number, "path", f"{line.text.strip()!r} has no path before the label")
+    if name.endswith(",") or re.search(rf"{delimiter}[0-9]+$", name):
+        raise ListError(
+            file, line.number, "line", f"{line.text.strip()!r} has more than two fields; expected a path and a label"
+        )
+    return name, int(label)
+
+
+def _unquoted(file: str, line: Line, name: str, delimiter: Delimiter) -> str:
+    if not name.startswith('"'):
+        return name
+    try:
+        fields = next(csv.reader([name], delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise ListError(file, line.number, "path", f"{name!r} is quoted wrongly: {error}") from error
+    if len(fields) != 1:
+        raise ListError(file, line.number, "line", f"{line.text!r} has more than two fields; expected path and label")
+    return fields[0]
+
+
+def _check_label(file: str, number: int, label: int, num_classes: int | None) -> None:
+    if label < 0:
+        raise ListError(file, number, "label", f"{label} is negative; classes are numbered from 0")
+    if num_classes is not None and label >= num_classes:
+        raise ListError(
+            file, number, "label", f"{label} is out of range; {num_classes} classes are numbered 0 to {num_classes - 1}"
+        )
+
+
+def _check_path(file: str, number: int, name: str, *, outside: bool) -> None:
+    if PROTOCOL.match(name):
+        raise ListError(file, number, "path", f"{name!r} is an address; expected a file (./{name} if it is one)")
+    if outside:
+        return
+    if Path(name).is_absolute() or re.match(r"[A-Za-z]:|[\\/]", name):
+        raise ListError(file, number, "path", f"{name!r} is absolute; make it relative to root, or pass outside=True")
+    if ".." in Path(name).parts:
+        raise ListError(file, number, "path", f"{name!r} may leave root by '..'; pass outside=True to allow it")
+
+
+def _check_duplicate(file: str, number: int, name: str, label: int, seen: dict[str, tuple[int, int]]) -> None:
+    key = os.path.normpath(name)
+    if key in seen:
+        earlier, earlier_label = seen[key]
+        labels = "again" if earlier_label == label else f"with label {label}, and label {earlier_label} before"
+        raise ListError(file, number, "path", f"{name!r} is listed {labels} (line {earlier}); list each video once")
+    seen[key] = number, label
