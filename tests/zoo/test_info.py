@@ -1,0 +1,72 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+import zoo
+from zoo import info
+from zoo.card import Card, ClipSpec, Reported, Source, Weights
+
+EVERY = zoo.list_models()
+
+
+def printed(renderable, width=200):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["vit_pico", "videomamba_middle", "timesformer_base", "mae_st_large"])
+def test_facts_are_true_and_fit_json(name):
+    told = info.facts(name)
+    assert json.loads(json.dumps(told))["name"] == name
+    model = info._on_meta(name)
+    assert sum(told["parameters"].values()) == sum(parameter.numel() for parameter in model.parameters())
+    outside = {"cls_token", "cls_pos_embed", "pos_embed", "temporal_pos_embed"}
+    tables = sum(it.numel() for key, it in model.named_parameters() if key.removeprefix("backbone.") in outside)
+    assert sum(count for _, count in told["layers"]) + tables == sum(told["parameters"].values())
+
+
+def test_a_description_says_what_a_person_wants_to_know():
+    text = printed(info.describe("videomae_base"))
+    for expected in [
+        "86.23 M + 0.31 M for a head with 400 classes",
+        "1,568 in a grid of 8 x 14 x 14",
+        "2 frames of 16 x 16 px",
+        "16 x 224 px, every 4. frame, 5 x 3 views",
+        "num_heads=12",
+        "CC-BY-NC-4.0",
+        "VideoMAE fine-tuned",
+        "MCG-NJU/VideoMAE",
+    ]:
+        assert expected in text
+
+
+def test_the_list_keeps_whole_names_in_a_narrow_terminal():
+    text = printed(info.table_of(EVERY), width=80)
+    assert all(name in text for name in EVERY)
+
+
+def test_a_misspelt_name_gets_the_closest():
+    with pytest.raises(ValueError, match="did you mean 'vit_pico'"):
+        info.describe("vit_pic")
+
+
+def test_released_weights_bring_licence_files_numbers_and_conflicts(monkeypatch):
+    card = Card(
+        architecture="vit_pico",
+        tag="toy_f8",
+        weights=Weights(sources=(Source(hf_repo="me/toy", hf_file="toy.pth"),), num_classes=7, weight_licence="MIT"),
+        clip=ClipSpec(num_frames=8, sampling="uniform", img_size=32),
+        overrides={"num_frames": 8, "img_size": 32},
+        labels="k400_alphabetical",
+        reported=(Reported("K400", "top-1", 81.5, "Table 2"),),
+        notes=("the table and the file disagree",),
+    )
+    monkeypatch.setattr("zoo.cards.CARDS", (card,))
+    text = printed(info.describe("vit_pico.toy_f8"))
+    for expected in ["me/toy/toy.pth at main", "sha256 not known yet", "MIT", "K400 top-1 81.5 (Table 2)", "disagree"]:
+        assert expected in text
+    assert "8 x 32 px, uniform" in text
+    assert "vit_pico.toy_f8" in printed(info.table_of(["vit_pico.toy_f8"]))

@@ -1,0 +1,168 @@
+"""What `zoo list` and `zoo info` tell: tables for people, plain values for programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from zoo.card import Card, ClipSpec
+from zoo.model import VideoModel
+from zoo.registry import architectures, builder_options, create_model, get_architecture, get_card, released
+from zoo.suggest import natural
+
+
+def facts(name: str) -> dict[str, Any]:
+    """Everything known about an architecture, or about released weights `architecture.tag`, as plain values.
+
+    Raises:
+        UnknownNameError: for an unknown name, with the closest ones.
+    """
+    architecture = get_architecture(name)
+    card = get_card(name) if "." in name else None
+    model = _on_meta(name)
+    clip = card.clip if card else architecture.clip
+    grid = model.backbone.grid(torch.empty(1, 3, clip.num_frames, clip.img_size, clip.img_size, device="meta"))
+    return {
+        "name": name,
+        "family": architecture.family,
+        "parameters": {"backbone": _count(model.backbone), "head": _count(model.head)},
+        "classes": model.num_classes,
+        "embed_dim": model.embed_dim,
+        "depth": model.backbone.depth,
+        "tubelet": model.backbone.tubelet,
+        "grid": tuple(grid),
+        "tokens": grid.num_tokens,
+        "pool": model.spec.classifier.pool if model.spec else model.backbone.pool,
+        "clip": clip.to_dict(),
+        "options": {key: _plain(value) for key, value in builder_options(architecture).items()},
+        "layers": [(part, _count(module)) for part, module in _parts(model)],
+        "layouts": [converter.name for converter in architecture.converters],
+        "source": architecture.source,
+        "code_licence": card.weights.code_licence if card and card.weights.code_licence else architecture.code_licence,
+        "weights": [it for it in sorted(released(), key=natural) if it.startswith(f"{architecture.name}.")],
+        "notes": [*architecture.notes, *(card.notes if card else ())],
+        **(_card_facts(card) if card else {}),
+    }
+
+
+def describe(name: str) -> RenderableType:
+    """The facts of a name for a person to read, to be printed by rich.
+
+    Raises:
+        UnknownNameError: for an unknown name, with the closest ones.
+    """
+    told = facts(name)
+    backbone, head = told["parameters"]["backbone"], told["parameters"]["head"]
+    lines = {
+        "family": told["family"],
+        "parameters": f"{_millions(backbone)} + {_millions(head)} for a head with {told['classes']} classes",
+        "network": f"{told['depth']} blocks of width {told['embed_dim']}",
+        "tokens": f"{told['tokens']:,} in a grid of {_sides(told['grid'])}",
+        "a token is": f"{told['tubelet'][0]} frames of {told['tubelet'][1]} x {told['tubelet'][2]} px",
+        "clip": clip_text(ClipSpec.from_dict(told["clip"])),
+        "classifier": f"pools {told['pool']!r}",
+        "options": ", ".join(f"{key}={value}" for key, value in told["options"].items()),
+        "file layouts": "\n".join(["zoo", *told["layouts"]]),
+        "source": told["source"],
+        "code licence": told["code_licence"],
+        "weight licence": told.get("weight_licence", ""),
+        "labels": told.get("labels", ""),
+        "files": "\n".join(told.get("files", [])),
+        "reported": "\n".join(told.get("reported", [])),
+        "weights": ", ".join(told["weights"]) or "none known yet; load your own with checkpoint_path",
+        "notes": "\n".join(told["notes"]),
+    }
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", justify="right")
+    table.add_column(overflow="fold")
+    for label, text in lines.items():
+        if text:
+            table.add_row(label, Text(str(text)))
+    return Group(Text(name, style="bold green"), table, Text(), _layer_table(told["layers"]))
+
+
+def table_of(names: Sequence[str]) -> Table:
+    """One line per name: family, size, clip, licence.
+
+    Raises:
+        UnknownNameError: for an unknown name.
+    """
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("name", no_wrap=True, min_width=max((len(name) for name in names), default=0))
+    table.add_column("family", no_wrap=True)
+    table.add_column("params", justify="right", no_wrap=True)
+    table.add_column("clip")
+    table.add_column("code licence")
+    for name in names:
+        architecture = architectures()[get_architecture(name).name]
+        clip = get_card(name).clip if "." in name else architecture.clip
+        size = _millions(_count(_on_meta(name).backbone))
+        table.add_row(name, architecture.family, size, clip_text(clip), architecture.code_licence.partition(" (")[0])
+    return table
+
+
+def clip_text(clip: ClipSpec) -> str:
+    """A clip protocol in one line."""
+    how = f"every {clip.stride}. frame" if clip.sampling == "dense" and clip.stride > 1 else clip.sampling
+    size = f"{clip.num_frames} x {clip.img_size} px"
+    return f"{size}, {how}, {clip.clips} x {clip.crops} views"
+
+
+def _plain(value: object) -> object:
+    """A default that JSON can hold; other objects by the name of their class."""
+    return value if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
+
+
+def _on_meta(name: str) -> VideoModel:
+    """The model without memory for its weights."""
+    with torch.device("meta"):
+        return create_model(name)
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.2f} M"
+
+
+def _sides(sides: Sequence[int]) -> str:
+    return " x ".join(str(side) for side in sides)
+
+
+def _parts(model: VideoModel) -> list[tuple[str, nn.Module]]:
+    """Stem, one block in full, the other blocks, what comes after, the head."""
+    blocks = model.backbone.blocks
+    parts = [("patch_embed", model.backbone.get_submodule("patch_embed"))]
+    parts += [(f"blocks.0.{name}", module) for name, module in blocks[0].named_children()]
+    if len(blocks) > 1:
+        parts.append((f"blocks.1 to {len(blocks) - 1}", blocks[1:]))
+    parts.append(("norm", model.backbone.get_submodule("norm")))
+    return parts + [(f"head.{name}", module) for name, module in model.head.named_children()]
+
+
+def _layer_table(layers: list[tuple[str, int]]) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 2))
+    table.add_column("part")
+    table.add_column("parameters", justify="right")
+    for part, count in layers:
+        if count:
+            table.add_row(part, f"{count:,}")
+    return table
+
+
+def _card_facts(card: Card) -> dict[str, Any]:
+    """What only released weights have."""
+    weights = card.weights
+    sources = [it.url or f"{it.hf_repo}/{it.hf_file} at {it.hf_revision}" for it in weights.sources]
+    return {
+        "files": [*sources, f"sha256 {weights.sha256 or 'not known yet'}"],
+        "weight_licence": weights.weight_licence,
+        "labels": card.labels,
+        "reported": [f"{it.dataset} {it.metric} {it.value:g} ({it.source})" for it in card.reported],
+    }
