@@ -1,0 +1,191 @@
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.support import find
+from zoo.card import ClipSpec
+from zoo.data.transforms import (
+    Augment,
+    crop_positions,
+    crop_starts,
+    eval_clips,
+    multiscale_box,
+    normalise,
+    resized_box,
+    short_side_size,
+    train_clip,
+)
+
+SPEC = ClipSpec(num_frames=4, sampling="uniform", img_size=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def frames(count=4, height=24, width=40):
+    return torch.randint(256, (count, height, width, 3), generator=seeded(9), dtype=torch.uint8)
+
+
+def test_crop_starts_equal_umts():
+    rows = json.loads(find("umt/protocol.json").read_text())["three_crop_start"]
+    assert rows
+    for row in rows:
+        assert crop_starts(max(row["height"], row["width"]), row["short"], row["crops"]) == row["start"], row
+
+
+def test_crops_are_cut_at_these_starts_along_the_long_side():
+    video = frames(height=16, width=40)
+    views = eval_clips(video, SPEC, crops=3)
+    assert views.shape == (3, 3, 4, 16, 16)
+    for view, left in zip(views, (0, 12, 24), strict=True):
+        assert torch.equal(view, normalise(video[:, :, left : left + 16].permute(0, 3, 1, 2).float(), SPEC))
+    tall = eval_clips(video.transpose(1, 2).contiguous(), SPEC, crops=3)
+    assert torch.equal(tall, views.transpose(3, 4))
+
+
+def test_normalisation_is_per_channel_on_pixels_in_0_to_1():
+    video = torch.full((2, 3, 4, 4), 102.0)
+    clip = normalise(video, SPEC)
+    assert clip.shape == (3, 2, 4, 4)
+    expected = torch.tensor([(0.4 - 0.5) / 0.2, 0.0, (0.4 - 0.3) / 0.3])
+    torch.testing.assert_close(clip[:, 1, 2, 3], expected, atol=1e-6, rtol=0)
+
+
+def test_bgr_networks_get_the_channels_reversed_after_normalisation():
+    video = torch.rand(2, 3, 4, 4, generator=seeded()) * 255
+    bgr = ClipSpec(num_frames=2, sampling="dense", img_size=4, mean=SPEC.mean, std=SPEC.std, channel_order="bgr")
+    assert torch.equal(normalise(video, bgr), normalise(video, SPEC).flip(0))
+
+
+def test_the_short_side_is_resized_bilinearly_without_low_pass():
+    video = frames(height=33, width=50)
+    assert short_side_size(33, 50, 16) == (16, 24)
+    assert short_side_size(50, 33, 16) == (24, 16)
+    resized = F.interpolate(video.permute(0, 3, 1, 2).float(), size=(16, 24), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(eval_clips(video, SPEC, crops=1)[0], normalise(resized[..., 4:20], SPEC))
+
+
+def test_crops_smaller_than_the_short_side_lie_in_its_middle():
+    spec = ClipSpec(num_frames=4, sampling="dense", img_size=16, short_side=24, mean=SPEC.mean, std=SPEC.std)
+    video = frames(height=24, width=40)
+    views = eval_clips(video, spec, crops=3)
+    assert torch.equal(views[2], normalise(video[:, 4:20, 24:40].permute(0, 3, 1, 2).float(), spec))
+
+
+@pytest.mark.parametrize("crop", ["resized", "multiscale"])
+def test_random_crops_stay_inside_and_vary(crop):
+    draw = resized_box if crop == "resized" else multiscale_box
+    augment = Augment(crop=crop, area=(0.2, 0.9))
+    boxes = [draw(60, 100, 32, augment, generator=seeded(seed)) for seed in range(400)]
+    assert len(set(boxes)) > 50
+    for box in boxes:
+        assert 0 <= box.top <= 60 - box.height
+        assert 0 <= box.left <= 100 - box.width
+
+
+def test_resized_crops_fill_the_allowed_areas_and_ratios():
+    augment = Augment(area=(0.25, 0.5), aspect=(0.5, 2.0))
+    boxes = [resized_box(400, 400, 32, augment, generator=seeded(seed)) for seed in range(500)]
+    areas = torch.tensor([box.height * box.width / 160_000 for box in boxes])
+    ratios = torch.tensor([box.width / box.height for box in boxes])
+    assert 0.245 < areas.min() < 0.26
+    assert 0.49 < areas.max() < 0.505
+    assert 0.49 < ratios.min() < 0.53
+    assert 1.9 < ratios.max() < 2.05
+    assert 0.4 < (ratios > 1).float().mean() < 0.6
+
+
+def test_a_picture_too_narrow_for_any_crop_gets_the_largest_allowed_one():
+    box = resized_box(300, 6, 32, Augment(area=(0.9, 1.0)), generator=seeded())
+    assert (box.height, box.width) == (8, 6)
+    assert (box.top, box.left) == (146, 0)
+
+
+def test_multiscale_crops_have_tsns_sizes_and_places():
+    augment = Augment(crop="multiscale")
+    boxes = [multiscale_box(256, 340, 224, augment, generator=seeded(seed)) for seed in range(1200)]
+    steps = [256, 224, 192, 168]  # 256 * .66 = 168.96
+    sizes = {(box.height, box.width) for box in boxes}
+    assert sizes == {(h, w) for i, h in enumerate(steps) for j, w in enumerate(steps) if abs(i - j) <= 1}
+    places = {(box.top, box.left) for box in boxes if (box.height, box.width) == (192, 168)}
+    assert places == set(crop_positions(256, 340, 192, 168))
+    assert len(places) == 13
+    assert (0, 4 * 43) in places
+    assert (3 * 16, 43) in places
+
+
+def test_a_multiscale_crop_within_two_pixels_of_the_final_size_gets_it():
+    boxes = [multiscale_box(226, 300, 224, Augment(crop="multiscale"), generator=seeded(seed)) for seed in range(200)]
+    assert 224 in {box.height for box in boxes}
+    assert 226 not in {box.height for box in boxes}
+
+
+def test_training_clips_depend_on_the_generator_alone():
+    video = frames()
+    first, again, other = (train_clip(video, SPEC, Augment(), generator=seeded(seed)) for seed in (1, 1, 2))
+    assert first.shape == (3, 4, 16, 16)
+    assert first.dtype == torch.float32
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_all_frames_of_a_clip_get_the_same_crop():
+    still = frames(count=1).expand(4, -1, -1, -1)
+    clip = train_clip(still, SPEC, Augment(flip=0.5), generator=seeded(3))
+    assert (clip == clip[:, :1]).all()
+
+
+def test_flips_come_only_when_asked_for_and_allowed():
+    video = frames(height=16, width=16)
+    plain = eval_clips(video, SPEC, crops=1)[0]
+    centre = Augment(crop="centre")
+    assert all(torch.equal(train_clip(video, SPEC, centre, generator=seeded(seed)), plain) for seed in range(20))
+    flipped = train_clip(video, SPEC, Augment(crop="centre", flip=1.0), generator=seeded())
+    assert torch.equal(flipped, plain.flip(3))
+    halves = [
+        torch.equal(train_clip(video, SPEC, Augment(crop="centre", flip=0.5), generator=seeded(seed)), plain)
+        for seed in range(100)
+    ]
+    assert 30 < sum(halves) < 70
+    forbidden = ClipSpec(num_frames=4, sampling="uniform", img_size=16, flip=False)
+    with pytest.raises(ValueError, match="flips would change labels"):
+        train_clip(video, forbidden, Augment(flip=0.5), generator=seeded())
+
+
+def test_bicubic_is_not_bilinear_and_stays_in_range():
+    bicubic = ClipSpec(
+        num_frames=4,
+        sampling="uniform",
+        img_size=16,
+        interpolation="bicubic",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+    )
+    bilinear = ClipSpec(num_frames=4, sampling="uniform", img_size=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    video = (frames(height=9, width=9) > 127).to(torch.uint8) * 255
+    sharp, soft = eval_clips(video, bicubic, crops=1), eval_clips(video, bilinear, crops=1)
+    assert not torch.allclose(sharp, soft, atol=0.01)
+    assert sharp.min() >= 0
+    assert sharp.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"crop": "random"}, "'resized', 'multiscale' or 'centre'"),
+        ({"area": (0.0, 1.0)}, "two shares"),
+        ({"aspect": (2.0, 1.0)}, "two positive ratios"),
+        ({"flip": 1.5}, "probability"),
+    ],
+)
+def test_impossible_augmentations_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        Augment(**options)
+
+
+def test_crops_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="3 crops of 32 px along 24 px"):
+        crop_starts(24, 32, 3)
