@@ -4,8 +4,8 @@ Arrays of correctness have one row per training seed and one column per test vid
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
@@ -52,14 +52,18 @@ def _resampled(values: Float[np.ndarray, "seeds videos"], seed: int, resamples: 
     num_seeds, num_videos = values.shape
     if not values.size:
         raise ValueError("no video was scored, so there is no accuracy")
-    rng = np.random.default_rng(seed)
     # Counts instead of indices: one matrix product gives every resampled mean.
-    videos = rng.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=resamples)
-    per_seed = videos @ values.T / num_videos
+    per_seed = _counts(num_videos, resamples, seed, "videos") @ values.T / num_videos
     if num_seeds == 1:
         return per_seed[:, 0]
-    seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=resamples)
-    return (per_seed * seeds).sum(1) / num_seeds
+    return (per_seed * _counts(num_seeds, resamples, seed, "seeds")).sum(1) / num_seeds
+
+
+@lru_cache(maxsize=8)
+def _counts(num: int, resamples: int, seed: int, what: str) -> Float[np.ndarray, "resamples num"]:
+    """How often each of `num` things is drawn in each bootstrap sample; every system sees the same draws."""
+    rng = np.random.default_rng([seed, len(what)])
+    return rng.multinomial(num, np.full(num, 1 / num), size=resamples).astype(np.float64)
 
 
 class Comparison(NamedTuple):
@@ -121,14 +125,13 @@ def _sign_flips(difference: Float[np.ndarray, "videos"], seed: int) -> float:
     return float((extreme.sum() + 1) / (PERMUTATIONS + 1))
 
 
-def compare_all(
-    hits: Mapping[str, Bool[np.ndarray, "seeds videos"]], *, seed: int = 0
-) -> dict[tuple[str, str], Comparison]:
-    """Every pair of systems, p-values corrected by Holm's method for the number of pairs."""
-    pairs = list(combinations(hits, 2))
-    raw = [compare(hits[first], hits[second], seed=seed) for first, second in pairs]
-    corrected = holm([one.p_value for one in raw])
-    return {pair: one._replace(p_value=p) for pair, one, p in zip(pairs, raw, corrected, strict=True)}
+Key = TypeVar("Key")
+
+
+def corrected(comparisons: Mapping[Key, Comparison]) -> dict[Key, Comparison]:
+    """The same comparisons with p-values corrected for their number by Holm's method."""
+    p_values = holm([comparison.p_value for comparison in comparisons.values()])
+    return {key: one._replace(p_value=p) for (key, one), p in zip(comparisons.items(), p_values, strict=True)}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

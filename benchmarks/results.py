@@ -117,7 +117,7 @@ class Result:
     n_expected: int = 0
     n_evaluated: int = 0
     failed: list[str] = field(default_factory=list)
-    curves: list[dict[str, float]] = field(default_factory=list)
+    curves: list[dict[str, float | int]] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, str] = field(default_factory=dict)
     weights: str = ""

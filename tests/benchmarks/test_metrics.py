@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.metrics import accuracy, compare, compare_all, confusion, correct, exact_mcnemar, holm
+from benchmarks.metrics import accuracy, compare, confusion, correct, corrected, exact_mcnemar, holm
 
 
 def hits(text: str) -> np.ndarray:
@@ -96,13 +96,12 @@ def test_holm_matches_a_hand_computed_example():
     assert holm([]) == []
 
 
-def test_all_pairs_are_compared_and_corrected():
-    rng = np.random.default_rng(1)
-    systems = {name: rng.random((1, 300)) < share for name, share in (("a", 0.9), ("b", 0.5), ("c", 0.52))}
-    pairs = compare_all(systems)
-    assert list(pairs) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert pairs["a", "b"].p_value < 1e-6 < pairs["b", "c"].p_value
-    assert pairs["a", "b"].p_value >= compare(systems["a"], systems["b"]).p_value
+def test_corrected_comparisons_keep_their_keys_and_differences():
+    one = compare(hits("x" * 9 + "." * 11), hits("." * 20))
+    other = compare(hits("x.x."), hits(".x.x"))
+    both = corrected({"one": one, "other": other})
+    assert both["one"] == one._replace(p_value=2 * one.p_value)
+    assert both["other"] == other
 
 
 def test_confusion_has_true_classes_in_rows():

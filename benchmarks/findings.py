@@ -1,0 +1,216 @@
+"""What a table shows, in plain sentences; backticks mark names, double stars what matters."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from benchmarks.formats import p_words, percent, signed, spread
+from benchmarks.results import Result
+from benchmarks.table import Row, Table, Task
+
+SIGNIFICANT = 0.05
+Tone = Literal["good", "bad", "plain", "alarm"]
+
+
+class Finding(NamedTuple):
+    """One sentence or two, and how a reader should take it."""
+
+    tone: Tone
+    title: str
+    text: str
+
+
+def findings(table: Table, *, budget: str) -> list[Finding]:
+    """Everything worth saying, the alarming first."""
+    return [
+        *_leaks(table),
+        *_incomplete(table),
+        *[finding for task in table.tasks if (finding := _best(table, task))],
+        *_gains(table, budget),
+        *_guards(table),
+        *_growth(table),
+        *_caveats(table),
+    ]
+
+
+def _leaks(table: Table) -> list[Finding]:
+    return [
+        Finding(
+            "alarm",
+            "The suite leaks",
+            f"`{leak.row.system}` reaches {percent(leak.accuracy.value)} % on {leak.task} "
+            f"({spread(leak.accuracy)}), above the {percent(leak.ceiling)} % that a system without any sense of order "
+            f"can reach at best. **Accuracies on {leak.task} do not measure what they are meant to.**",
+        )
+        for leak in table.leaks
+    ]
+
+
+def _incomplete(table: Table) -> list[Finding]:
+    return [
+        Finding(
+            "alarm",
+            "Videos without a prediction",
+            f"{row.label} on {task}: {len(table.cells[row][task].failed)} test videos could not be scored, so it has "
+            f"no accuracy.",
+        )
+        for row, task in table.incomplete
+    ]
+
+
+def ranking(table: Table, task: Task) -> list[Row]:
+    """Systems with an accuracy on a task, the best first."""
+    rows = [row for row, cells in table.cells.items() if not row.control and task.name in cells]
+    rated = [(row, cell.accuracy.value) for row in rows if (cell := table.cells[row][task.name]).accuracy]
+    return [row for row, _ in sorted(rated, key=lambda pair: -pair[1])]
+
+
+def _best(table: Table, task: Task) -> Finding | None:
+    """The best system of a task, and whether it can be told apart from the next of the same start."""
+    rows = ranking(table, task)
+    if not rows:
+        return None
+    best = rows[0]
+    cell = table.cells[best][task.name]
+    if cell.accuracy is None:
+        return None
+    text = (
+        f"{_name(best)} is best with **{percent(cell.accuracy.value)} %** ({spread(cell.accuracy)}); "
+        f"chance is {percent(task.chance)} %."
+    )
+    rivals = [row for row in rows[1:] if row.init == best.init]
+    if rivals:
+        pair = table.pairs[task.name]
+        comparison = pair.get((best, rivals[0])) or pair.get((rivals[0], best))
+        if comparison is not None:
+            gap = abs(comparison.difference.value)
+            verdict = (
+                "a difference that these videos can show"
+                if comparison.p_value < SIGNIFICANT
+                else f"too little to tell them apart on {len(cell.rows)} videos"
+            )
+            text += f" `{rivals[0].system}` follows {percent(gap)} points behind ({p_words(comparison.p_value)}): "
+            text += f"{verdict}."
+    above = cell.accuracy.low > task.chance
+    if not above:
+        text += " **Nobody is above chance here at this budget.**"
+    return Finding("plain" if above else "bad", f"Best on {task.name}", text)
+
+
+def _name(row: Row) -> str:
+    return f"`{row.system}` ({'random weights' if row.init == 'random' else row.init.upper() + ' pretraining'})"
+
+
+def _gains(table: Table, budget: str) -> list[Finding]:
+    """Where pretraining pays, where it does not, where it costs accuracy."""
+    groups: dict[str, dict[str, list[str]]] = {"pays": {}, "open": {}, "costs": {}}
+    for system, tasks in table.gains.items():
+        for task, gain in tasks.items():
+            shown = gain.p_value < SIGNIFICANT
+            verdict = "open" if not shown else "pays" if gain.difference.value > 0 else "costs"
+            groups[verdict].setdefault(system, []).append(f"{task} ({signed(gain.difference.value)})")
+    found = []
+    if groups["pays"]:
+        text = f"More accurate than the random-weights twin after equal training: {_by_system(groups['pays'])}."
+        found.append(Finding("good", "Where pretraining pays", text))
+    if groups["open"]:
+        text = (
+            f"At the {budget} budget these videos show no difference to the random-weights twin: "
+            f"{_by_system(groups['open'])}."
+        )
+        found.append(Finding("bad", "Where pretraining does not pay", text))
+    if groups["costs"]:
+        text = f"At the {budget} budget it **lowers** accuracy: {_by_system(groups['costs'])}."
+        found.append(Finding("bad", "Where pretraining costs accuracy", text))
+    return found
+
+
+def _by_system(entries: dict[str, list[str]]) -> str:
+    return "; ".join(f"`{system}` on {_listed(tasks)}" for system, tasks in entries.items())
+
+
+def _listed(entries: Sequence[str]) -> str:
+    return ", ".join(entries[:-1]) + " and " + entries[-1] if len(entries) > 1 else "".join(entries)
+
+
+def _guards(table: Table) -> list[Finding]:
+    """That the controls stay where they must; said only when they do."""
+    if table.leaks:
+        return []
+    entries = [
+        f"`{row.system}` {percent(cell.accuracy.value)} % on {task.name} (limit {percent(task.ceiling)} %)"
+        for row, cells in table.cells.items()
+        for task in table.tasks
+        if row.control and task.ceiling is not None and (cell := cells.get(task.name)) and cell.accuracy is not None
+    ]
+    if not entries:
+        return []
+    text = f"Systems without any sense of order stay within what such systems can reach: {_listed(entries)}."
+    return [Finding("good", "Order is needed", text)]
+
+
+def exponent(points: Sequence[dict], name: str) -> float | None:
+    """Growth of a cost with the number of frames over the longer half of the sweep: 1 is linear, 2 quadratic."""
+    known = [(point["frames"], point[name]) for point in points if point.get(name)]
+    half = known[(len(known) - 1) // 2 :]
+    if len(half) < 2:
+        return None
+    (first, low), (last, high) = half[0], half[-1]
+    return math.log(high / low) / math.log(last / first)
+
+
+def _growth(table: Table) -> list[Finding]:
+    """How costs grow with the length of the clip."""
+    costs = {system: table.costs[system] for system in table.systems if system in table.costs}
+    if not costs:
+        return []
+    frames = max(point["frames"] for cost in costs.values() for point in cost.details["points"])
+    text = f"At {frames} frames: " + "; ".join(
+        sentence
+        for name, unit, words, least in (
+            ("gflops", "GFLOP", "fewest operations", True),
+            ("clips_per_s", "clips/s", "highest throughput", False),
+            ("training_mib", "MiB", "least training memory", True),
+        )
+        if (sentence := _extremes(costs, frames, name, unit, words, least))
+    )
+    grown = [
+        f"`{system}` {rate:.2f}"
+        for system, cost in costs.items()
+        if (rate := exponent(cost.details["points"], "gflops"))
+    ]
+    text += f". Operations grow with the number of frames to the power of {_listed(grown)}."
+    return [Finding("plain", "Longer clips", text)]
+
+
+def _extremes(costs: dict[str, Result], frames: int, name: str, unit: str, words: str, least: bool) -> str:
+    values = {
+        system: point[name]
+        for system, cost in costs.items()
+        for point in cost.details["points"]
+        if point["frames"] == frames and point[name] is not None
+    }
+    if not values:
+        return ""
+    order = sorted(values, key=lambda system: values[system], reverse=not least)
+    text = f"{words} `{order[0]}` ({values[order[0]]:.3g} {unit})"
+    return text + (f", against {values[order[-1]]:.3g} of `{order[-1]}`" if len(order) > 1 else "")
+
+
+def _caveats(table: Table) -> list[Finding]:
+    found = []
+    if len(table.seeds) == 1:
+        text = (
+            "Intervals and tests cover the choice of test videos only. Another seed can move small networks by more; "
+            "run with `--seeds 3` before drawing conclusions."
+        )
+        found.append(Finding("plain", "One training seed", text))
+    scored = [result for cells in table.cells.values() for cell in cells.values() for result in cell.results]
+    commits = sorted({result.commit for result in scored})
+    if len(commits) > 1:
+        text = f"Results of several versions of the code stand side by side: {', '.join(commits)}."
+        found.append(Finding("bad", "Mixed versions", text))
+    devices = sorted({result.device for result in scored})
+    if len(devices) > 1:
+        found.append(Finding("bad", "Mixed machines", f"Results come from {'; '.join(devices)}."))
+    return found

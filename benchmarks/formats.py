@@ -1,0 +1,178 @@
+"""The table as text: markdown for people, CSV for programs, LaTeX (booktabs) for papers."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from benchmarks.results import Interval
+from benchmarks.table import Row, Table, Task, start_words
+
+CSV_COLUMNS = (
+    "suite", "task", "system", "init", "control", "protocol", "accuracy", "low", "high", "chance", "seeds",
+    "n_expected", "n_evaluated", "n_failed", "parameters", "seconds", "commit", "file",
+)  # fmt: skip
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A share as a percentage without its sign, such as 0.937 -> "93.7"."""
+    return f"{100 * value:.{digits}f}"
+
+
+def spread(interval: Interval) -> str:
+    """The ends of an interval in percent."""
+    return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def signed(value: float) -> str:
+    """A difference in percentage points with its sign."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def p_words(p_value: float) -> str:
+    """A p-value as papers print it."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def parameters(table: Table, row: Row) -> int | None:
+    """Trainable weights of a row's network, as far as known."""
+    for cell in table.cells[row].values():
+        for result in cell.results:
+            if "parameters" in result.details:
+                return int(result.details["parameters"])
+    return None
+
+
+def cost_at(table: Table, system: str, name: str, frames: int) -> float | None:
+    """A cost of a system at a clip length, as far as measured."""
+    cost = table.costs.get(system)
+    points = cost.details["points"] if cost else []
+    return next((point[name] for point in points if point["frames"] == frames), None)
+
+
+def markdown(table: Table, *, frames: int) -> str:
+    """The table in markdown.
+
+    Args:
+        table: what to print.
+        frames: clip length whose FLOPs are shown.
+    """
+    head = ["System", "Start", "Parameters", f"GFLOPs at {frames} frames"]
+    head += [f"{task.name} (chance {percent(task.chance, 0)})" for task in table.tasks]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "--:|" * (len(head) - 2)]
+    for row, cells in table.cells.items():
+        number = parameters(table, row)
+        gflops = cost_at(table, row.system, "gflops", frames)
+        entry = [
+            row.system,
+            "control" if row.control else start_words(row.init),
+            f"{number:,}" if number is not None else "",
+            f"{gflops:.3f}" if gflops is not None else "",
+        ]
+        entry += [_markdown_cell(table, row, task) if task.name in cells else "" for task in table.tasks]
+        lines.append("| " + " | ".join(entry) + " |")
+    return "\n".join([*lines, "", footnote(table), ""])
+
+
+def _markdown_cell(table: Table, row: Row, task: Task) -> str:
+    interval = table.cells[row][task.name].accuracy
+    if interval is None:
+        return f"incomplete: {len(table.cells[row][task.name].failed)} failed"
+    text = f"{percent(interval.value)} ({spread(interval)})"
+    return f"**{text}**" if rank(table, row, task.name) == 1 else text
+
+
+def footnote(table: Table) -> str:
+    """What the numbers are, in one paragraph."""
+    seeds = ", ".join(str(seed) for seed in table.seeds)
+    scope = (
+        "over test videos and training seeds"
+        if len(table.seeds) > 1
+        else "over test videos; one training seed, so they say nothing about another training run"
+    )
+    return (
+        f"Accuracy in percent, with 95 % bootstrap intervals {scope} (seeds: {seeds}). "
+        f"1 multiply-add = 2 FLOP, one clip, backbone only."
+    )
+
+
+def rank(table: Table, row: Row, task: str) -> int | None:
+    """Place of a system on a task, from 1; None for controls and incomplete cells."""
+    values = {
+        other: cells[task].accuracy.value  # type: ignore[union-attr]  # filtered below
+        for other, cells in table.cells.items()
+        if not other.control and task in cells and cells[task].accuracy is not None
+    }
+    if row not in values:
+        return None
+    return 1 + sum(value > values[row] for value in values.values())
+
+
+def comma_separated(table: Table) -> str:
+    """One line per system, start and task; files of several seeds are joined by spaces."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row, cells in table.cells.items():
+        for task in table.tasks:
+            if task.name in cells:
+                writer.writerow(_csv_values(table, row, task))
+    return text.getvalue()
+
+
+def _csv_values(table: Table, row: Row, task: Task) -> Sequence[object]:
+    cell = table.cells[row][task.name]
+    interval: Sequence[object] = cell.accuracy or ("", "", "")
+    results = cell.results
+    return (
+        table.suite,
+        task.name,
+        row.system,
+        row.init,
+        int(row.control),
+        results[0].identity.protocol,
+        *interval,
+        task.chance,
+        " ".join(str(seed) for seed in cell.per_seed),
+        results[0].n_expected,
+        min(result.n_evaluated for result in results),
+        len(cell.failed),
+        parameters(table, row) or "",
+        round(sum(result.seconds for result in results), 2),
+        " ".join(sorted({result.commit for result in results})),
+        " ".join(result.identity.stem + ".json" for result in results),
+    )
+
+
+def latex(table: Table) -> str:
+    """A booktabs table: best system of a task bold, second underlined."""
+    columns = "ll" + "r" * len(table.tasks)
+    head = " & ".join(["System", "Start", *(_escape(task.name) for task in table.tasks)])
+    chance = " & ".join(["\\textit{chance}", "", *(percent(task.chance) for task in table.tasks)])
+    lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", f"{head} \\\\", "\\midrule"]
+    rows = list(table.cells)
+    for index, row in enumerate(rows):
+        if row.control and index and not rows[index - 1].control:
+            lines.append("\\midrule")
+        start = "control" if row.control else start_words(row.init)
+        entry = [_escape(row.system), start, *(_latex_cell(table, row, task) for task in table.tasks)]
+        lines.append(" & ".join(entry) + " \\\\")
+    lines += [f"{chance} \\\\", "\\bottomrule", "\\end{tabular}"]
+    return "\n".join([f"% {_escape(footnote(table))}", *lines, ""])
+
+
+def _latex_cell(table: Table, row: Row, task: Task) -> str:
+    cell = table.cells[row].get(task.name)
+    if cell is None:
+        return "--"
+    if cell.accuracy is None:
+        return "incomplete"
+    low, high = percent(cell.accuracy.low), percent(cell.accuracy.high)
+    value = percent(cell.accuracy.value)
+    mark = {1: "\\textbf{%s}", 2: "\\underline{%s}"}.get(rank(table, row, task.name) or 0, "%s")
+    return f"{mark % value} {{\\scriptsize [{low}, {high}]}}"
+
+
+def _escape(text: str) -> str:
+    for sign in "\\%_&#$":
+        text = text.replace(sign, f"\\{sign}")
+    return text

@@ -1,0 +1,293 @@
+"""Results to a table: accuracies of every system on every task, paired tests, and what the controls say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from benchmarks.metrics import Comparison, accuracy, compare, confusion, corrected
+from benchmarks.results import Interval, Result, Store, digest
+
+Hits = Bool[np.ndarray, "seeds videos"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a table needs to know of a task.
+
+    Attributes:
+        name: as the command line knows it.
+        question: what is asked, in one sentence.
+        classes: names, in the order of the labels.
+        ceiling: accuracy that a system without any sense of order can reach at best; None where order plays no part.
+    """
+
+    name: str
+    question: str
+    classes: tuple[str, ...]
+    ceiling: float | None = None
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing among balanced classes."""
+        return 1 / len(self.classes)
+
+
+class Row(NamedTuple):
+    """Identity of a table row.
+
+    Attributes:
+        system: name of a card, or of a control.
+        init: "random", or the objective of its pretraining.
+        control: True for rows that guard the suite instead of taking part.
+    """
+
+    system: str
+    init: str
+    control: bool
+
+    @property
+    def label(self) -> str:
+        """How the row is called in tables without a column for the start."""
+        return self.system if self.control else f"{self.system}, {start_words(self.init)}"
+
+
+def start_words(init: str) -> str:
+    """What the weights of a row start from, in words."""
+    return "random weights" if init == "random" else f"{init.upper()} pretraining"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One row on one task.
+
+    Attributes:
+        accuracy: mean over seeds, with its 95 % interval; None as long as a test video has no prediction.
+        per_seed: seed -> accuracy.
+        rows: rows of the scored videos in the test list.
+        labels: their true classes.
+        probabilities: of every class, `[seeds, videos, classes]`.
+        failed: videos without prediction, as "path: reason".
+        results: the files behind the cell, one per seed.
+    """
+
+    accuracy: Interval | None
+    per_seed: dict[int, float]
+    rows: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    failed: list[str]
+    results: list[Result]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Most probable classes `[seeds, videos]`."""
+        return self.probabilities.argmax(2)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Right answers `[seeds, videos]`."""
+        return self.predicted == self.labels
+
+    def confusion(self, num_classes: int) -> np.ndarray:
+        """Answers of all seeds, rows true class, columns predicted class."""
+        return confusion(self.predicted.ravel(), np.tile(self.labels, len(self.predicted)), num_classes)
+
+
+class Leak(NamedTuple):
+    """A control that does better than a system without any sense of order can."""
+
+    row: Row
+    task: str
+    accuracy: Interval
+    ceiling: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Everything that the renderers print.
+
+    Attributes:
+        suite: name of the suite.
+        tasks: in order.
+        cells: row -> task -> cell; rows in order.
+        pairs: task -> pair of rows -> comparison of systems of the same start, corrected by Holm over the task's pairs.
+        gains: system -> task -> comparison of the pretrained system with its random-weights twin, corrected by Holm
+            over all of these comparisons.
+        costs: system -> cost result.
+        pretraining: system -> pretraining results, one per seed.
+        seeds: of the evaluations.
+        incomplete: cells with test videos that could not be scored, which therefore show no accuracy.
+    """
+
+    suite: str
+    tasks: tuple[Task, ...]
+    cells: dict[Row, dict[str, Cell]]
+    pairs: dict[str, dict[tuple[Row, Row], Comparison]]
+    gains: dict[str, dict[str, Comparison]]
+    costs: dict[str, Result]
+    pretraining: dict[str, list[Result]]
+    seeds: tuple[int, ...]
+    incomplete: tuple[tuple[Row, str], ...]
+
+    @property
+    def systems(self) -> list[str]:
+        """Names of the systems, without the controls."""
+        return list(dict.fromkeys(row.system for row in self.cells if not row.control))
+
+    @property
+    def leaks(self) -> list[Leak]:
+        """Controls whose whole interval lies above what no order-blind system can exceed."""
+        found = []
+        for row, task, interval in self._control_intervals():
+            if task.ceiling is not None and interval.low > task.ceiling:
+                found.append(Leak(row, task.name, interval, task.ceiling))
+        return found
+
+    def _control_intervals(self) -> list[tuple[Row, Task, Interval]]:
+        return [
+            (row, task, cell.accuracy)
+            for row, cells in self.cells.items()
+            for task in self.tasks
+            if row.control and (cell := cells.get(task.name)) and cell.accuracy is not None
+        ]
+
+    def task(self, name: str) -> Task:
+        """The task of a name."""
+        return next(task for task in self.tasks if task.name == name)
+
+
+def tabulate(results: Sequence[Result], store: Store, *, suite: str, tasks: Sequence[Task]) -> Table:
+    """Put results side by side.
+
+    Args:
+        results: of one plan, so that one protocol and one split stand behind each column.
+        store: where their predictions lie.
+        suite: name of the suite.
+        tasks: columns, in order.
+
+    Raises:
+        ValueError: when one cell or column mixes protocols, settings or splits.
+    """
+    scored = [result for result in results if result.identity.kind in ("evaluate", "control")]
+    _require_one_protocol(scored)
+    cells: dict[Row, dict[str, Cell]] = {}
+    for row in sorted({_row(result) for result in scored}, key=lambda row: _first_place(row, scored)):
+        mine = [result for result in scored if _row(result) == row]
+        by_task = {task.name: [one for one in mine if one.identity.task == task.name] for task in tasks}
+        cells[row] = {name: _cell(found, store) for name, found in by_task.items() if found}
+    return Table(
+        suite=suite,
+        tasks=tuple(tasks),
+        cells=cells,
+        pairs={task.name: _pairs(cells, task.name) for task in tasks},
+        gains=_gains(cells),
+        costs={one.identity.system: one for one in results if one.identity.kind == "cost"},
+        pretraining=_by_system([one for one in results if one.identity.kind == "pretrain"]),
+        seeds=tuple(sorted({one.identity.seed for one in scored})),
+        incomplete=tuple(
+            (row, name) for row, found in cells.items() for name, cell in found.items() if cell.accuracy is None
+        ),
+    )
+
+
+def _row(result: Result) -> Row:
+    identity = result.identity
+    return Row(identity.system, identity.init, identity.kind == "control")
+
+
+def _first_place(row: Row, scored: Sequence[Result]) -> tuple[bool, int, bool]:
+    """Systems in the order they were named, pretrained before its twin, controls last."""
+    systems = list(dict.fromkeys(result.identity.system for result in scored))
+    return row.control, systems.index(row.system), row.init == "random"
+
+
+def _by_system(results: Sequence[Result]) -> dict[str, list[Result]]:
+    grouped: dict[str, list[Result]] = {}
+    for result in results:
+        grouped.setdefault(result.identity.system, []).append(result)
+    return grouped
+
+
+def _require_one_protocol(scored: Sequence[Result]) -> None:
+    """Numbers in one column must come from one protocol on one split."""
+    seen: dict[str, tuple[str, str, str]] = {}
+    for result in scored:
+        identity = result.identity
+        if identity.kind == "control":
+            continue  # the controls have their own protocols, and guard the suite whatever the table compares
+        mine = (identity.protocol, identity.split_hash, digest(result.settings.get("protocol", {})))
+        if seen.setdefault(identity.task, mine) != mine:
+            raise ValueError(
+                f"task {identity.task!r} would mix {seen[identity.task]} and {mine} (protocol, split, settings); "
+                f"compare them in separate tables"
+            )
+
+
+def _cell(results: list[Result], store: Store) -> Cell:
+    """One row on one task: all seeds, on the videos that all of them scored."""
+    results = sorted(results, key=lambda one: one.identity.seed)
+    stored = [store.arrays(result, "predictions") for result in results]
+    shared = stored[0]["rows"]
+    for one in stored[1:]:
+        shared = np.intersect1d(shared, one["rows"])
+    at = [np.searchsorted(one["rows"], shared) for one in stored]
+    labels = stored[0]["labels"][at[0]].astype(np.int64)
+    probabilities = np.stack([one["probabilities"][where] for one, where in zip(stored, at, strict=True)])
+    failed = sorted({entry for result in results for entry in result.failed})
+    hits = probabilities.argmax(2) == labels
+    return Cell(
+        accuracy=None if failed or not hits.size else accuracy(hits),
+        per_seed={one.identity.seed: float(hit.mean()) for one, hit in zip(results, hits, strict=True) if hit.size},
+        rows=shared,
+        labels=labels,
+        probabilities=probabilities,
+        failed=failed,
+        results=results,
+    )
+
+
+def _aligned(first: Cell, second: Cell) -> tuple[np.ndarray, np.ndarray] | None:
+    """Right answers of two cells on the videos and seeds of both; None when they share none."""
+    videos = np.intersect1d(first.rows, second.rows)
+    seeds = [seed for seed in first.per_seed if seed in second.per_seed]
+    if not len(videos) or not seeds:
+        return None
+    chosen = []
+    for cell in (first, second):
+        lines = [list(cell.per_seed).index(seed) for seed in seeds]
+        chosen.append(cell.hits[lines][:, np.searchsorted(cell.rows, videos)])
+    return chosen[0], chosen[1]
+
+
+def _pairs(cells: Mapping[Row, Mapping[str, Cell]], task: str) -> dict[tuple[Row, Row], Comparison]:
+    """Systems of the same start against each other."""
+    found: dict[tuple[Row, Row], Comparison] = {}
+    for pretrained in (True, False):
+        rows = [row for row in cells if not row.control and (row.init != "random") == pretrained and task in cells[row]]
+        raw: dict[tuple[Row, Row], Comparison] = {}
+        for index, first in enumerate(rows):
+            for second in rows[index + 1 :]:
+                if hits := _aligned(cells[first][task], cells[second][task]):
+                    raw[first, second] = compare(*hits)
+        found |= corrected(raw)
+    return found
+
+
+def _gains(cells: Mapping[Row, Mapping[str, Cell]]) -> dict[str, dict[str, Comparison]]:
+    """Each pretrained system against its random-weights twin."""
+    raw: dict[tuple[str, str], Comparison] = {}
+    for row, found in cells.items():
+        twin = Row(row.system, "random", False)
+        if row.control or row.init == "random" or twin not in cells:
+            continue
+        for task, cell in found.items():
+            other = cells[twin].get(task)
+            if other is not None and (hits := _aligned(cell, other)):
+                raw[row.system, task] = compare(*hits)
+    gains: dict[str, dict[str, Comparison]] = {}
+    for (system, task), comparison in corrected(raw).items():
+        gains.setdefault(system, {})[task] = comparison
+    return gains

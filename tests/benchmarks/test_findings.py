@@ -1,0 +1,65 @@
+import pytest
+
+from benchmarks.findings import exponent, findings
+from benchmarks.formats import percent, signed
+from tests.benchmarks.synthetic import story
+
+
+def said(table):
+    return {finding.title: finding for finding in findings(table, budget="quick")}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return story(tmp_path_factory.mktemp("findings")).table
+
+
+def test_the_best_system_of_each_task_is_named_with_its_number(table):
+    for task in table.tasks:
+        finding = said(table)[f"Best on {task.name}"]
+        best = max(
+            (row for row in table.cells if not row.control),
+            key=lambda row, name=task.name: table.cells[row][name].accuracy.value,
+        )
+        assert f"`{best.system}`" in finding.text
+        assert percent(table.cells[best][task.name].accuracy.value) in finding.text
+
+
+def test_every_gain_is_said_once_and_where_its_test_puts_it(table):
+    titles = {
+        "pays": "Where pretraining pays",
+        "open": "Where pretraining does not pay",
+        "costs": "Where pretraining costs accuracy",
+    }
+    texts = {name: said(table)[title].text if title in said(table) else "" for name, title in titles.items()}
+    for system, tasks in table.gains.items():
+        for task, gain in tasks.items():
+            verdict = "open" if gain.p_value >= 0.05 else "pays" if gain.difference.value > 0 else "costs"
+            clause = next(part for part in texts[verdict].split("; ") if f"`{system}`" in part)
+            assert f"{task} ({signed(gain.difference.value)})" in clause
+    assert texts["pays"]
+    assert texts["open"]
+
+
+def test_a_leak_comes_first_and_alarms(tmp_path):
+    first = findings(story(tmp_path, control=0.95).table, budget="quick")[0]
+    assert first.tone == "alarm"
+    assert first.title == "The suite leaks"
+    assert "bag_of_frames" in first.text
+
+
+def test_controls_in_order_are_said_with_their_limits(table):
+    text = said(table)["Order is needed"].text
+    assert "50.0" in text
+    assert "16.7" in text
+
+
+def test_one_seed_is_a_caveat_and_three_are_not(table, tmp_path):
+    assert "One training seed" in said(table)
+    assert "One training seed" not in said(story(tmp_path, systems=("a",), seeds=(0, 1, 2)).table)
+
+
+def test_growth_is_the_slope_of_the_longer_half():
+    points = [{"frames": frames, "gflops": 5 + frames**2} for frames in (8, 16, 1024, 2048)]
+    assert exponent(points, "gflops") == pytest.approx(2, abs=0.01)
+    assert exponent([{"frames": 8, "gflops": None}], "gflops") is None
