@@ -37,7 +37,7 @@ class Outcome:
     labels: Int64[Tensor, "videos"]
     rows: Int64[Tensor, "videos"]
     expected: int
-    curves: list[dict[str, float]]
+    curves: list[dict[str, int | float]]
     seconds: float
     details: dict[str, float | str] = field(default_factory=dict)
 

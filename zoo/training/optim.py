@@ -208,7 +208,11 @@ def describe_groups(placements: list[Placement], recipe: Recipe) -> str:
 def adamw(placements: list[Placement], recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over the groups; the rate of each step is set by `set_lr`."""
     groups = param_groups(placements, weight_decay=recipe.weight_decay)
-    return torch.optim.AdamW(groups, lr=schedule_of(recipe).peak, betas=recipe.betas, eps=recipe.eps)
+    # One kernel per group: 0.9 instead of 5.0 ms per step for 80 small tensors on a CPU. With float16 Lightning must
+    # unscale gradients itself, which a fused optimiser does not allow.
+    devices = {place.parameter.device.type for place in placements}
+    fused = recipe.precision != "16-mixed" and devices <= {"cpu", "cuda"}
+    return torch.optim.AdamW(groups, lr=schedule_of(recipe).peak, betas=recipe.betas, eps=recipe.eps, fused=fused)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

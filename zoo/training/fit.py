@@ -1,0 +1,196 @@
+"""Run a training module: resumable, interruptible, logged. The one place that builds a Lightning Trainer."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+
+from zoo.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints, load_checkpoint, sweep
+from zoo.training.classify import Classify
+from zoo.training.log import Bar, OnStep, Row, StepLog, read_log
+from zoo.training.module import TrainingModule
+from zoo.training.predictions import Predictions
+
+# What Lightning says about choices that are made on purpose here.
+EXPECTED_WARNINGS = (
+    r".*does not have many workers.*",
+    r".*in eval mode at the start of training.*",
+    r".*available but not used.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*but have no `validation_step`.*",
+)
+
+# Options of a Trainer that writes nothing by itself.
+SILENT: dict[str, Any] = {
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """What a finished run leaves.
+
+    Attributes:
+        curves: logged steps, in order, also those from before an interruption.
+        seconds: wall-clock time of this call; a run that was resumed took longer in all.
+        resumed_from: step at which this call started; the number of steps of the recipe when nothing was left to do.
+        path: the last checkpoint.
+    """
+
+    curves: list[Row]
+    seconds: float
+    resumed_from: int
+    path: Path
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out Lightning's remarks on choices made on purpose, and keep the caller's random numbers as they are."""
+    chatter = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in chatter]
+    devices = range(torch.cuda.device_count())
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=devices):
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in chatter:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(chatter, levels, strict=True):
+                logger.setLevel(level)
+
+
+def callbacks_of(
+    module: TrainingModule,
+    run_dir: Path,
+    *,
+    checkpoint_every: int,
+    log_every: int,
+    progress: OnStep | Literal["bar"] | None,
+) -> list[Callback]:
+    """Averaged weights first, checkpoints last: a checkpoint holds the average as of its step."""
+    bar = Bar() if progress == "bar" else None
+    on_step = bar.step if bar else None if isinstance(progress, str) else progress
+    callbacks: list[Callback] = [StepLog(run_dir, every=log_every, on_step=on_step)]
+    callbacks += [bar] if bar else []
+    if module.recipe.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=module.recipe.ema_decay))
+    return [*callbacks, Checkpoints(run_dir, every=checkpoint_every)]
+
+
+def fit(
+    module: TrainingModule,
+    data: lightning.LightningDataModule,
+    *,
+    run_dir: Path,
+    checkpoint_every: int = 1000,
+    log_every: int = 1,
+    validate_every: int = 0,
+    progress: OnStep | Literal["bar"] | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+    strategy: str = "auto",
+) -> FitReport:
+    """Train for the recipe's number of steps, going on from `run_dir` where an earlier call stopped.
+
+    A run that was interrupted at any point, by a signal or by force, and resumed equals the uninterrupted one bit for
+    bit: weights, optimiser, averages, logged values. `data` must give the same clips for the same step: an endless
+    stream that starts at `trainer.global_step`.
+
+    At the end the module carries the averaged weights if the recipe asks for them.
+
+    Args:
+        module: what to train.
+        data: training clips, and validation clips for `validate_every`.
+        run_dir: folder of this run alone.
+        checkpoint_every: steps between two checkpoints; 0 for one at the end and at a signal only.
+        log_every: steps between two logged ones.
+        validate_every: steps between two validations; 0 for none.
+        progress: "bar", a function called as (step from 1, values), or None.
+        accelerator: as Lightning's Trainer takes it.
+        devices: number of devices.
+        strategy: as Lightning's Trainer takes it.
+
+    Raises:
+        NonFiniteError: when the loss or its gradient is not finite, before the weights are touched.
+        Interrupted: at SIGTERM or SIGINT, once the checkpoint is written.
+        CheckpointError: when a checkpoint cannot be read or written.
+        ValueError: when `run_dir` holds another run.
+    """
+    start, last = time.perf_counter(), run_dir / LAST
+    run_dir.mkdir(parents=True, exist_ok=True)
+    sweep(run_dir)
+    checkpoint = load_checkpoint(last) if last.exists() else None
+    resumed_from = checkpoint["global_step"] if checkpoint else 0
+    if checkpoint and resumed_from >= module.recipe.steps:
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+    else:
+        (run_dir / "groups.txt").write_text(f"{module.group_table()}\n")
+        with quiet():
+            trainer = lightning.Trainer(
+                accelerator=accelerator,
+                devices=devices,
+                strategy=strategy,
+                max_steps=module.recipe.steps,
+                max_epochs=-1,
+                precision=module.recipe.precision,
+                accumulate_grad_batches=module.recipe.accumulate,
+                val_check_interval=validate_every * module.recipe.accumulate or 1.0,
+                check_val_every_n_epoch=None if validate_every else 1,
+                limit_val_batches=1.0 if validate_every else 0,
+                callbacks=callbacks_of(
+                    module, run_dir, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress
+                ),
+                plugins=[AtomicCheckpointIO()],
+                **SILENT,
+            )
+            trainer.fit(module, data, ckpt_path=last if checkpoint else None, weights_only=True)
+    return FitReport(
+        curves=read_log(run_dir), seconds=time.perf_counter() - start, resumed_from=resumed_from, path=last
+    )
+
+
+def evaluate(
+    module: Classify,
+    data: lightning.LightningDataModule,
+    *,
+    accelerator: str = "auto",
+    devices: int = 1,
+    strategy: str = "auto",
+) -> Predictions:
+    """Predictions for the test clips of `data`, each video once.
+
+    Args:
+        module: a classifier.
+        data: test clips; all views of a video carry its row.
+        accelerator: as Lightning's Trainer takes it.
+        devices: number of devices.
+        strategy: as Lightning's Trainer takes it.
+    """
+    with quiet():
+        trainer = lightning.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            strategy=strategy,
+            precision=module.recipe.precision,
+            enable_checkpointing=False,
+            **SILENT,
+        )
+        trainer.test(module, data, verbose=False)
+    if module.predictions is None:
+        raise ValueError(f"the test set of {type(data).__name__} is empty")
+    return module.predictions
