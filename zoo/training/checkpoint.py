@@ -1,5 +1,6 @@
 """Checkpoints that are whole or absent, and when they are written."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -65,7 +66,8 @@ def save_atomically(checkpoint: Mapping[str, Any], path: Path) -> None:
         finally:
             os.close(folder)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         free = shutil.disk_usage(path.parent).free / 2**20 if path.parent.exists() else 0.0
         raise CheckpointError(f"cannot write {path}: {error}; {free:.1f} MiB are free there") from error
 
@@ -80,7 +82,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Their text may advise weights_only=False, which would run code from the file.
-        reason = str(error).splitlines()[0] if isinstance(error, OSError) else type(error).__name__
+        told = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+        reason = str(error) if told else f"it is damaged or no checkpoint ({type(error).__name__})"
         raise CheckpointError(f"cannot read checkpoint {path}: {reason}") from error
     return checkpoint
 

@@ -68,6 +68,7 @@ class Classify(TrainingModule):
         self.accuracy = float("nan")
         model.backbone.requires_grad_(not frozen)
         model.backbone.set_grad_checkpointing(0 if frozen else recipe.checkpointed_blocks)
+        self.train()
 
     @property
     def backbone(self) -> Backbone:

@@ -158,6 +158,7 @@ def fit(
                 plugins=[AtomicCheckpointIO()],
                 **SILENT,
             )
+            module.train()  # Lightning leaves the mode as it finds it, and evaluating ends in evaluation mode
             trainer.fit(module, data, ckpt_path=last if checkpoint else None, weights_only=True)
     return FitReport(
         curves=read_log(run_dir), seconds=time.perf_counter() - start, resumed_from=resumed_from, path=last
