@@ -1,0 +1,184 @@
+"""Lists of videos to batches: the one data module for pretraining, training and evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytorch_lightning as lightning
+import torch
+from torch.utils.data import DataLoader
+
+from zoo.batch import Batch
+from zoo.card import ClipSpec
+from zoo.data.cache import FrameCache
+from zoo.data.loading import (
+    EachOnce,
+    EndlessBatches,
+    EvalClips,
+    Failure,
+    FailureLog,
+    Reader,
+    Sample,
+    TrainClips,
+    collate,
+    refuse,
+    split_failures,
+)
+from zoo.data.records import Record
+from zoo.data.transforms import Augment
+
+# A worker that reads nothing for so long is stuck; DataLoader's own default waits for ever.
+WORKER_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailurePolicy:
+    """What happens to videos that cannot be read.
+
+    Attributes:
+        limit: share of the training list that may fail before training stops; failed clips are replaced meanwhile.
+        in_evaluation: "raise" stops at the first; "report" leaves those out that the cache knows to be unreadable and
+            lists them in `VideoDataModule.unscored`, so that scored + unscored = listed. Never replaced either way.
+        log: file that keeps the failures of training, for resumed runs; a temporary one when None.
+    """
+
+    limit: float = 0.01
+    in_evaluation: Literal["raise", "report"] = "raise"
+    log: Path | None = None
+
+
+class VideoDataModule(lightning.LightningDataModule):
+    """Clips of listed videos, as `Batch`.
+
+    Training is an endless stream that starts at the trainer's step, so a resumed run sees what the uninterrupted one
+    would have. Evaluation goes through a list once, in order, with all views of a video in one batch; over several
+    processes no video is padded or doubled. Run it with `use_distributed_sampler=False`.
+
+    Args:
+        spec: frames, size, normalisation and evaluation views of the network.
+        train: training list; labels may be -1 for pretraining.
+        val: validation list.
+        test: test list.
+        augment: what varies between training clips.
+        batch_size: training videos per process and step, and evaluation clips per process and step (rounded down to
+            whole videos, at least one).
+        num_workers: loading processes; 0 loads in the training process, which is faster for small cached videos.
+        seed: of order, frames and crops of training.
+        repeats: clips cut from each reading of a training video.
+        cache: decoded videos; files are read when None.
+        decoder: backend for files.
+        failures: what happens to videos that cannot be read.
+
+    Raises:
+        ValueError: for sizes that are not positive, or flips that the spec forbids.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: ClipSpec,
+        train: Sequence[Record] = (),
+        val: Sequence[Record] = (),
+        test: Sequence[Record] = (),
+        augment: Augment | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        repeats: int = 1,
+        cache: FrameCache | None = None,
+        decoder: str = "pyav",
+        failures: FailurePolicy | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or repeats < 1 or num_workers < 0:
+            raise ValueError(
+                f"batch_size and repeats must be at least 1 and num_workers at least 0, got {batch_size}, {repeats}, "
+                f"{num_workers}"
+            )
+        self.spec, self.augment, self.seed, self.repeats = spec, augment or Augment(), seed, repeats
+        self.augment.check(spec)
+        self.train_records, self.val_records, self.test_records = list(train), list(val), list(test)
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.reader = Reader(cache, decoder)
+        self.policy = failures or FailurePolicy()
+        self.log = FailureLog(len(self.train_records), limit=self.policy.limit, file=self.policy.log)
+
+    @property
+    def train_failures(self) -> list[Failure]:
+        """Training videos that could not be read so far, each once."""
+        return self.log.failures
+
+    @property
+    def unscored(self) -> list[Failure]:
+        """Test videos that cannot be read, as far as the cache knows; they get no prediction."""
+        return split_failures(self.test_records, self.reader.cache)[1]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Endless training batches from the trainer's step on.
+
+        Raises:
+            ValueError: without a training list.
+        """
+        if not self.train_records:
+            raise ValueError("this data module has no training list; pass train=")
+        clips = TrainClips(
+            records=self.train_records,
+            spec=self.spec,
+            augment=self.augment,
+            reader=self.reader,
+            log=self.log,
+            seed=self.seed,
+            repeats=self.repeats,
+        )
+        rank, world = self._process()
+        batches = EndlessBatches(
+            length=len(clips), batch_size=self.batch_size, seed=self.seed, start=self._step(), rank=rank, world=world
+        )
+        return self._loader(clips, batch_sampler=batches)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """All views of the validation list."""
+        return self.eval_dataloader(self.val_records)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """All views of the test list."""
+        return self.eval_dataloader(self.test_records)
+
+    def eval_dataloader(self, records: Sequence[Record]) -> DataLoader[Batch]:
+        """All views of any list, without augmentation, in order; features of the training list come from here.
+
+        Raises:
+            ValueError: for an empty list.
+            UnreadableVideoError: for videos that the cache knows to be unreadable, unless the policy reports them.
+        """
+        if not records:
+            raise ValueError("nothing to evaluate: the list is empty")
+        readable, failures = split_failures(records, self.reader.cache)
+        if self.policy.in_evaluation == "raise":
+            refuse(failures)
+        rank, world = self._process()
+        order = EachOnce(length=len(readable), rank=rank, world=world)
+        videos = max(1, self.batch_size // (self.spec.clips * self.spec.crops))
+        batches = torch.utils.data.BatchSampler(order, videos, drop_last=False)
+        return self._loader(EvalClips(records=readable, spec=self.spec, reader=self.reader), batch_sampler=batches)
+
+    def _loader(
+        self, clips: TrainClips | EvalClips, *, batch_sampler: "EndlessBatches | torch.utils.data.BatchSampler"
+    ) -> DataLoader[Batch]:
+        return DataLoader[Sample](  # type: ignore[return-value]
+            clips,
+            batch_sampler=batch_sampler,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            timeout=WORKER_TIMEOUT_S if self.num_workers else 0,
+            # Its own generator: DataLoader would otherwise draw from the global one and change what comes after.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _process(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _step(self) -> int:
+        return self.trainer.global_step * self.trainer.accumulate_grad_batches if self.trainer else 0
