@@ -18,10 +18,11 @@ from typing import Literal, overload
 from jaxtyping import Float
 from torch import Tensor
 
-from backbones.ops.selective_scan.contract import ScanInputs, with_groups
+from backbones.ops.selective_scan.chunked import scan_flops
+from backbones.ops.selective_scan.contract import ScanInputs, require_gate, with_groups
 from backbones.ops.selective_scan.table import Row, choose, implementations
 
-__all__ = ["Row", "ScanInputs", "bidirectional_scan", "implementations", "selective_scan"]
+__all__ = ["Row", "ScanInputs", "bidirectional_scan", "implementations", "scan_flops", "selective_scan"]
 
 
 @overload
@@ -95,6 +96,7 @@ def selective_scan(
         ValueError: for shapes that do not fit together, and for an unknown or unavailable implementation.
     """
     inputs = with_groups(ScanInputs(u, delta, A, B, C, D, delta_bias))
+    require_gate(z, u)
     scanned = choose(implementation)([inputs], [reverse], z, delta_softplus)
     return (scanned.out, scanned.last_states[0]) if return_last_state else scanned.out
 
@@ -121,6 +123,7 @@ def bidirectional_scan(
         ValueError: for shapes that do not fit together, and for an unknown or unavailable implementation.
     """
     directions = [with_groups(forward), with_groups(backward)]
+    require_gate(z, forward.u)
     if forward.u.shape != backward.u.shape:
         raise ValueError(f"the directions differ in shape: {tuple(forward.u.shape)} and {tuple(backward.u.shape)}")
     return choose(implementation)(directions, [False, True], z, delta_softplus).out

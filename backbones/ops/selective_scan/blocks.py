@@ -7,20 +7,21 @@ reverse scan only visits them from the end. Decays are multiplied one after the 
 are safe.
 """
 
-import itertools
+import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Measured by benchmarks/speed/selective_scan.py: a forward pass works in two buffers of this size, a backward pass in
-# four, and they should fit the second-level cache of a core (1 to 2 MiB on servers). On a GPU every step is a kernel
-# launch, so blocks hold as many samples as memory allows.
-BUFFER_BYTES = {"cpu": 768 * 1024, "cuda": 256 * 1024 * 1024}
-MIN_STEPS = 8
-MAX_STEPS = 32
+# Measured by benchmarks/speed/selective_scan.py. A forward pass works in two buffers of this size and a backward pass
+# in three, which should fit the second-level cache of a core (1 to 2 MiB on servers). On a GPU every step is a kernel
+# launch, so there a block holds as much as memory allows.
+BUFFER_BYTES = {"cpu": 384 * 1024, "cuda": 256 * 1024 * 1024}
+# Fewer tokens per block and the work around the recurrence is not worth its calls. More samples per block are better
+# than more tokens, as they share the calls of the recurrence itself, but only from FULL_STEPS on.
+MIN_STEPS, FULL_STEPS, MAX_STEPS = 8, 12, 64
 
 
 class Cut(NamedTuple):
@@ -34,15 +35,16 @@ class Direction(NamedTuple):
     """A scan, channels last and split into groups, in any floating dtype and with any strides.
 
     Attributes:
-        u: `[batch, length, groups, channels]`.
+        u: `[batch, length, groups, 1, channels]`.
         delta: step before bias and softplus, like `u`.
-        A: `[groups, state, channels]` in the dtype of accumulation.
-        B: per token `[batch, length, groups, state]`, or constant `[groups, state, channels]`.
+        A: `[groups, state, channels]` in the dtype of accumulation, as is all that does not vary along the sequence.
+        B: per token `[batch, length, groups, state, 1]`, or constant `[groups, state, channels]`.
         C: like `B`.
-        D: `[groups, channels]` or None.
-        delta_bias: `[groups, channels]` or None.
+        D: `[groups, 1, channels]` or None.
+        delta_bias: `[groups, 1, channels]` or None.
         delta_softplus: whether delta passes through a softplus.
         reverse: whether the scan starts at the last token.
+        floor: no exponent delta A is taken below this; None where none could be (see `exponent_floor`).
     """
 
     u: Tensor
@@ -54,6 +56,7 @@ class Direction(NamedTuple):
     delta_bias: Tensor | None
     delta_softplus: bool
     reverse: bool
+    floor: float | None
 
 
 class Gradients(NamedTuple):
@@ -69,7 +72,7 @@ class Gradients(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """Some tokens of some samples, in the dtype of accumulation: `[steps, samples, groups, ...]`."""
+    """Some tokens of some samples: `[steps, samples, ...]`, in the dtype of accumulation."""
 
     u: Tensor
     raw_delta: Tensor
@@ -78,48 +81,89 @@ class _Chunk(NamedTuple):
     C: Tensor
 
 
-class _Buffers(NamedTuple):
-    """Work space `[steps, samples, groups, state, channels]` of the blocks of some samples."""
+class _Work:
+    """Work space of a block, and its views step by step in the order of the scan.
 
-    decay: Tensor
-    states: Tensor
-    adjoint: Tensor
-    product: Tensor
+    Making a view costs a fifth of the step that uses it, so all blocks share them.
 
-    def first(self, steps: int) -> "_Buffers":
-        return self if steps == self.states.shape[0] else _Buffers(*(buffer[:steps] for buffer in self))
+    Attributes:
+        start: the state before the block `[samples, groups, state, channels]`.
+        states: the states of the block `[steps, samples, groups, state, channels]`.
+        previous: the state before every one of these: the same memory, one token apart.
+        decay: exp(delta A), of the same shape.
+        adjoint: gradients of the states, of the same shape.
+    """
+
+    def __init__(self, scan: Direction, samples: int, steps: int, *, backward: bool) -> None:
+        shape = (samples, *scan.A.shape)
+        line = scan.A.new_empty(steps + 1, *shape)
+        self.start, self.states, self.previous = (
+            (line[-1], line[:-1], line[1:]) if scan.reverse else (line[0], line[1:], line[:-1])
+        )
+        self.decay = scan.A.new_empty(steps, *shape)
+        self.adjoint = scan.A.new_empty(steps if backward else 0, *shape)
+        views = (self.states, self.decay, self.adjoint)
+        self.state_at, self.decay_at, self.adjoint_at = (
+            list(view.unbind(0))[:: -1 if scan.reverse else 1] for view in views
+        )
 
 
 def cut(batch: int, length: int, values: int, itemsize: int, device: str) -> Cut:
-    """Choose the blocks; the number of tokens does not depend on the batch, so that batches may be symbolic."""
+    """Choose the blocks of a scan with `values` state values per token of a sample.
+
+    torch.sym_min and sym_max keep a symbolic batch symbolic where min and max would fix it under torch.export.
+    """
     budget = BUFFER_BYTES["cpu" if device == "cpu" else "cuda"]
     token_bytes = values * itemsize
-    steps = max(MIN_STEPS, min(MAX_STEPS, budget // token_bytes))
-    steps = -(-length // -(-length // steps))
-    return Cut(max(1, budget // (steps * token_bytes)), steps)
+    samples = torch.sym_min(batch, max(1, budget // (FULL_STEPS * token_bytes)))
+    steps = torch.sym_max(MIN_STEPS, torch.sym_min(MAX_STEPS, budget // (samples * token_bytes)))
+    return Cut(_balanced(batch, samples), _balanced(length, steps))
+
+
+def exponent_floor(delta: Tensor, A: Tensor, delta_bias: Tensor | None, delta_softplus: bool) -> float | None:
+    """Floor for the exponents of a scan on a CPU, or None if no exponent can lie below it.
+
+    A CPU computes with numbers near the smallest one many times slower (exp 100 times, where 5 % of its results were
+    such numbers). The floor is 0.7 of the logarithm of the smallest normal number: in float32 a decay of 3e-27 stands
+    for all smaller ones, far below what rounding leaves of the state it is added to.
+    """
+    if delta.device.type != "cpu":
+        return None
+    largest = float(delta.amax()) + (0.0 if delta_bias is None else float(delta_bias.amax()))
+    if delta_softplus:
+        largest = max(largest, 0.0) + math.log(2)
+    floor = 0.7 * math.log(torch.finfo(A.dtype).tiny)
+    return floor if largest * float(A.amin()) < floor else None
+
+
+def _balanced(total: int, size: Any) -> int:
+    """Size of equal parts, none larger than `size`, which may be symbolic."""
+    return -(-total // -(-total // size))
 
 
 def forward(scan: Direction, blocks: Cut, y: Tensor, last_state: Tensor, starts: Tensor | None) -> None:
-    """Fill y `[batch, length, groups, channels]`, last_state and, where given, the state before every block.
+    """Fill y `[batch, length, groups, 1, channels]`, last_state and, where given, the state before every block.
 
     Args:
         scan: what to scan.
         blocks: how to cut it.
-        y: output.
+        y: output, like `scan.u`.
         last_state: output `[batch, groups, state, channels]`.
-        starts: output `[chunks, batch, groups, state, channels]`.
+        starts: output, `[chunks, batch, groups, state, channels]` flattened.
     """
+    kept = None if starts is None else starts.unflatten(0, (-1, *last_state.shape))
     for samples in _sample_blocks(scan, blocks):
-        buffers = _buffers(scan, samples, blocks, count=2)
         chunks = _chunks(scan, samples, blocks.steps)
         outputs = _by_step(y, samples).split(blocks.steps)
+        works = _works(scan, samples, blocks, backward=False)
         carry = torch.zeros_like(last_state[samples])
-        for index in _scan_order(len(chunks), scan.reverse):
-            if starts is not None:
-                starts[index, samples] = carry
+        for index in _order(len(chunks), scan.reverse):
             chunk = _load(scan, chunks[index])
-            work = buffers.first(chunk.u.shape[0])
-            carry.copy_(_recur(scan, chunk, work, carry))
+            work = works[len(chunk.u)]
+            work.start.copy_(carry)
+            if kept is not None:
+                kept[index, samples] = carry
+            carry = _recur(scan, chunk, work)
             read = _over_state(chunk.C, work.states)
             if scan.D is None:
                 outputs[index].copy_(read)
@@ -132,78 +176,71 @@ def backward(
     scan: Direction, blocks: Cut, grad_y: Tensor, grad_last_state: Tensor, starts: Tensor, grads: Gradients
 ) -> None:
     """Fill `grads`, recomputing the states of every block from the state before it; see `forward` for the shapes."""
+    kept = starts.unflatten(0, (-1, *grad_last_state.shape))
     for samples in _sample_blocks(scan, blocks):
-        buffers = _buffers(scan, samples, blocks, count=4)
         chunks = _chunks(scan, samples, blocks.steps)
         grads_y = _by_step(grad_y, samples).split(blocks.steps)
         targets = _gradient_chunks(grads, samples, blocks.steps)
+        works = _works(scan, samples, blocks, backward=True)
         carry = grad_last_state[samples].clone()
-        for index in _scan_order(len(chunks), not scan.reverse):
+        for index in _order(len(chunks), not scan.reverse):
             chunk = _load(scan, chunks[index])
-            work = buffers.first(chunk.u.shape[0])
-            start = starts[index, samples]
-            _recur(scan, chunk, work, start)
+            work = works[len(chunk.u)]
+            work.start.copy_(kept[index, samples])
+            _recur(scan, chunk, work)
             dy = _contiguous(grads_y[index], scan.A.dtype)
-            _adjoint(scan, chunk, work, dy, carry)
-            _collect(scan, chunk, work, dy, start, targets[index])
+            # Its buffer still is free: fewer buffers stay in the cache longer.
+            _add_weights(targets[index].C, chunk.C, torch.mul(work.states, dy, out=work.adjoint))
+            _adjoint(chunk, work, dy, carry)
+            _collect(scan, chunk, work, dy, targets[index])
 
 
-def _recur(scan: Direction, chunk: _Chunk, work: _Buffers, start: Tensor) -> Tensor:
-    """Fill `work.decay` and `work.states`; returns the state after the block."""
-    torch.mul(chunk.delta.unsqueeze(-2), scan.A, out=work.decay)
+def _recur(scan: Direction, chunk: _Chunk, work: _Work) -> Tensor:
+    """Fill `work.decay` and `work.states` from `work.start`; returns the state after the block."""
+    torch.mul(chunk.delta, scan.A, out=work.decay)
+    if scan.floor is not None:
+        work.decay.clamp_(min=scan.floor)
     work.decay.exp_()
-    torch.mul((chunk.delta * chunk.u).unsqueeze(-2), chunk.B, out=work.states)
-    state = start
-    decays, states = work.decay.unbind(0), work.states.unbind(0)
-    for index in _scan_order(len(states), scan.reverse):
-        state = states[index].addcmul_(decays[index], state)
-    return state
+    torch.mul(chunk.delta * chunk.u, chunk.B, out=work.states)
+    last = work.start
+    for decay, state in zip(work.decay_at, work.state_at, strict=True):
+        last = state.addcmul_(decay, last)
+    return last
 
 
-def _adjoint(scan: Direction, chunk: _Chunk, work: _Buffers, dy: Tensor, carry: Tensor) -> None:
-    """Fill `work.adjoint` with the gradients of the states; `carry` comes from the next block and goes to the last."""
-    torch.mul(dy.unsqueeze(-2), chunk.C, out=work.adjoint)
-    decays, adjoints = work.decay.unbind(0), work.adjoint.unbind(0)
-    order = list(_scan_order(len(adjoints), not scan.reverse))
-    adjoint = adjoints[order[0]].add_(carry)
-    for after, index in itertools.pairwise(order):
-        adjoint = adjoints[index].addcmul_(decays[after], adjoint)
-    torch.mul(decays[order[-1]], adjoint, out=carry)
+def _adjoint(chunk: _Chunk, work: _Work, dy: Tensor, carry: Tensor) -> None:
+    """Fill `work.adjoint`; `carry`, the gradient of the state after the block, becomes that of the one before."""
+    torch.mul(dy, chunk.C, out=work.adjoint)
+    last = work.adjoint_at[-1].add_(carry)
+    for decay, adjoint in zip(work.decay_at[:0:-1], work.adjoint_at[-2::-1], strict=True):
+        last = adjoint.addcmul_(decay, last)
+    torch.mul(work.decay_at[0], last, out=carry)
 
 
-def _collect(scan: Direction, chunk: _Chunk, work: _Buffers, dy: Tensor, start: Tensor, grads: Gradients) -> None:
-    """Turn states and their gradients into the gradients of the inputs of this block; destroys `work`."""
-    _add_weights(grads.C, chunk.C, torch.mul(work.states, dy.unsqueeze(-2), out=work.product))
-    input_ = (chunk.delta * chunk.u).unsqueeze(-2)
-    _add_weights(grads.B, chunk.B, torch.mul(work.adjoint, input_, out=work.product))
+def _collect(scan: Direction, chunk: _Chunk, work: _Work, dy: Tensor, grads: Gradients) -> None:
+    """Turn the gradients of the states into those of the inputs but C; overwrites the states and their decay."""
+    d_exponent = work.decay.mul_(work.adjoint).mul_(work.previous)
+    grads.A.add_(torch.mul(d_exponent, chunk.delta, out=work.states).sum((0, 1)))
+    _add_weights(grads.B, chunk.B, torch.mul(work.adjoint, chunk.delta * chunk.u, out=work.states))
     d_input = _over_state(chunk.B, work.adjoint)
-
-    d_exponent = work.decay.mul_(work.adjoint)
-    if scan.reverse:
-        d_exponent[:-1].mul_(work.states[1:])
-        d_exponent[-1].mul_(start)
-    else:
-        d_exponent[1:].mul_(work.states[:-1])
-        d_exponent[0].mul_(start)
-    grads.A.add_(torch.mul(d_exponent, chunk.delta.unsqueeze(-2), out=work.product).sum((0, 1)))
-    d_delta = d_exponent.mul_(scan.A).sum(-2).addcmul_(d_input, chunk.u)
+    d_delta = d_exponent.mul_(scan.A).sum(-2, keepdim=True).addcmul_(d_input, chunk.u)
     if scan.delta_softplus:
         d_delta.mul_(torch.sigmoid(chunk.raw_delta))
     if scan.delta_bias is not None:
         grads.delta_bias.add_(d_delta.sum((0, 1)))
     grads.delta.copy_(d_delta)
-    d_u = d_input.mul_(chunk.delta)
-    if scan.D is not None:
-        d_u.addcmul_(dy, scan.D)
+    if scan.D is None:
+        torch.mul(d_input, chunk.delta, out=grads.u)
+    else:
+        torch.addcmul(d_input.mul_(chunk.delta), dy, scan.D, out=grads.u)
         grads.D.add_((dy * chunk.u).sum((0, 1)))
-    grads.u.copy_(d_u)
 
 
 def _over_state(weights: Tensor, block: Tensor) -> Tensor:
-    """Sum over the state axis of weights times block: `[steps, samples, groups, channels]`."""
+    """Sum over the state axis of weights times block: `[steps, samples, groups, 1, channels]`."""
     if weights.ndim == 3:
-        return (weights * block).sum(-2)
-    return torch.bmm(weights.flatten(0, 2).mT, block.flatten(0, 2)).view(*block.shape[:3], -1)
+        return (weights * block).sum(-2, keepdim=True)
+    return torch.bmm(weights.flatten(0, 2).mT, block.flatten(0, 2)).unflatten(0, block.shape[:3])
 
 
 def _add_weights(grad: Tensor, weights: Tensor, product: Tensor) -> None:
@@ -211,28 +248,29 @@ def _add_weights(grad: Tensor, weights: Tensor, product: Tensor) -> None:
     if weights.ndim == 3:
         grad.add_(product.sum((0, 1)))
     else:
-        grad.copy_(product.sum(-1))
+        grad.copy_(product.sum(-1, keepdim=True))
 
 
-def _scan_order(count: int, reverse: bool) -> range:
+def _order(count: int, reverse: bool) -> range:
     return range(count - 1, -1, -1) if reverse else range(count)
 
 
 def _sample_blocks(scan: Direction, blocks: Cut) -> Iterator[slice]:
     batch = scan.u.shape[0]
-    size = -(-batch // -(-batch // blocks.samples))
-    return (slice(start, min(start + size, batch)) for start in range(0, batch, size))
+    return (slice(start, min(start + blocks.samples, batch)) for start in range(0, batch, blocks.samples))
 
 
-def _buffers(scan: Direction, samples: slice, blocks: Cut, *, count: int) -> _Buffers:
-    shape = (blocks.steps, samples.stop - samples.start, *scan.A.shape)
-    return _Buffers(*(scan.A.new_empty(shape if index < count else 0) for index in range(4)))
+def _works(scan: Direction, samples: slice, blocks: Cut, *, backward: bool) -> dict[int, _Work]:
+    """Work spaces for all numbers of tokens that the chunks of a sequence have: a full one, and a last one."""
+    length = scan.u.shape[1]
+    sizes = {blocks.steps, length % blocks.steps or blocks.steps}
+    return {steps: _Work(scan, samples.stop - samples.start, steps, backward=backward) for steps in sizes}
 
 
 def _chunks(scan: Direction, samples: slice, steps: int) -> list[tuple[Tensor, ...]]:
     """Per chunk u, delta, B, C; B and C are small, and copied once in the layout that the matrix products want."""
     u, delta = (_by_step(tensor, samples) for tensor in (scan.u, scan.delta))
-    B, C = (w if w.ndim == 3 else _by_step(w, samples).to(scan.A.dtype).contiguous()[..., None] for w in scan[3:5])
+    B, C = (w if w.ndim == 3 else _by_step(w, samples).to(scan.A.dtype).contiguous() for w in scan[3:5])
     return list(zip(*(_split(tensor, len(u), steps) for tensor in (u, delta, B, C)), strict=True))
 
 

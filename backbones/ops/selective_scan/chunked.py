@@ -6,7 +6,6 @@ torch.export in one piece, and `torch.utils.flop_counter.FlopCounterMode` counts
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +15,6 @@ from torch.utils.flop_counter import register_flop_formula
 
 from backbones.ops.selective_scan import blocks
 from backbones.ops.selective_scan.contract import ScanInputs, Scanned, accumulation_dtype
-
-# Below this many state values per token one direction does not fill a step of the recurrence, whose cost is then that
-# of calling it: two directions are scanned as one of twice the width. Measured by benchmarks/speed/selective_scan.py.
-STACK_BELOW = 4096
 
 _INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, "
@@ -31,16 +26,13 @@ def chunked_scan(
     directions: Sequence[ScanInputs], reverse: Sequence[bool], z: Tensor | None, delta_softplus: bool
 ) -> Scanned:
     """Scan every direction, add the results and gate the sum; see `contract.Implementation`."""
-    u = directions[0].u
-    if list(reverse) == [False, True] and u.shape[0] * directions[0].A.numel() < STACK_BELOW:
-        y, last_states = _scan_stacked(*directions, delta_softplus)
-    else:
-        results = [_scan(inputs, back, delta_softplus) for inputs, back in zip(directions, reverse, strict=True)]
-        y = results[0][0] if len(results) == 1 else sum(y for y, _ in results[1:]) + results[0][0]
-        last_states = torch.stack([last for _, last in results])
+    results = [_scan(inputs, backwards, delta_softplus) for inputs, backwards in zip(directions, reverse, strict=True)]
+    y = results[0][0]
+    for other, _ in results[1:]:
+        y = y + other
     if z is not None:
         y = y * F.silu(z.mT.to(y.dtype))
-    return Scanned(y.to(u.dtype).mT, last_states)
+    return Scanned(y.to(directions[0].u.dtype).mT, torch.stack([last for _, last in results]))
 
 
 def _scan(inputs: ScanInputs, reverse: bool, delta_softplus: bool) -> tuple[Tensor, Tensor]:
@@ -50,21 +42,6 @@ def _scan(inputs: ScanInputs, reverse: bool, delta_softplus: bool) -> tuple[Tens
     needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     y, last_state, _ = scan_forward(*tensors, delta_softplus, reverse, needs_grad)
     return y, last_state
-
-
-def _scan_stacked(forward: ScanInputs, backward: ScanInputs, delta_softplus: bool) -> tuple[Tensor, Tensor]:
-    """Both directions as two halves of the channels of one scan: small tensors are cheaper to flip than to step."""
-    flipped = ScanInputs(*(t if t is None or t.ndim < 3 else t.flip(-1) for t in backward))
-    pairs = zip(forward, flipped, strict=True)
-    axes = [1, 1, 0, _channel_axis(forward.B), _channel_axis(forward.C), 0, 0]
-    stacked = [None if a is None else torch.cat([a, b], axis) for (a, b), axis in zip(pairs, axes, strict=True)]
-    y, last_state = _scan(ScanInputs(*stacked), False, delta_softplus)
-    y_forward, y_backward = y.chunk(2, dim=-1)
-    return y_forward + y_backward.flip(1), torch.stack(last_state.chunk(2, dim=1))
-
-
-def _channel_axis(weights: Tensor) -> int:
-    return 0 if weights.ndim == 2 else 1
 
 
 def scan_flops(batch: int, dim: int, length: int, state: int) -> int:
@@ -113,11 +90,11 @@ def scan_forward(
         of accumulation.
     """
     scan = _direction([u, delta, A, B, C], D, delta_bias, delta_softplus, reverse)
-    y, _, starts = _empty_outputs(u, A, B, C, keep_starts)
+    y, _, starts = _empty_outputs(u, A, keep_starts)
     last_state = scan.A.new_empty(u.shape[0], *scan.A.shape)
-    grouped_y = y.unflatten(2, (scan.A.shape[0], scan.A.shape[2]))
+    grouped_y = y.unflatten(2, (scan.A.shape[0], 1, -1))
     blocks.forward(scan, _cut(u, A), grouped_y, last_state, starts if keep_starts else None)
-    return y, last_state.mT.flatten(1, 2), starts
+    return y, last_state.mT.flatten(1, 2).contiguous(), starts
 
 
 @scan_forward.register_fake
@@ -133,7 +110,7 @@ def _shapes_of_forward(
     reverse: bool,
     keep_starts: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_outputs(u, A, B, C, keep_starts)
+    return _empty_outputs(u, A, keep_starts)
 
 
 @torch.library.custom_op(
@@ -166,20 +143,23 @@ def scan_backward(
     """
     u, _, A, B, C = tensors
     scan = _direction(tensors, D, delta_bias, delta_softplus, reverse)
-    split = (scan.A.shape[0], scan.A.shape[2])
+    groups, _, channels = scan.A.shape
     grads = blocks.Gradients(
-        *(torch.empty_like(t, memory_format=torch.contiguous_format) for t in scan[:2]),
-        torch.zeros_like(scan.A),
-        *(torch.zeros_like(w, memory_format=torch.contiguous_format) for w in (scan.B, scan.C)),
-        *(scan.A.new_zeros(split if t is not None else 0) for t in (D, delta_bias)),
+        u=torch.empty_like(scan.u, memory_format=torch.contiguous_format),
+        delta=torch.empty_like(scan.delta, memory_format=torch.contiguous_format),
+        A=torch.zeros_like(scan.A),
+        B=torch.zeros_like(scan.B, memory_format=torch.contiguous_format),
+        C=torch.zeros_like(scan.C, memory_format=torch.contiguous_format),
+        D=scan.A.new_zeros(0 if D is None else (groups, 1, channels)),
+        delta_bias=scan.A.new_zeros(0 if delta_bias is None else (groups, 1, channels)),
     )
-    grouped_last = grad_last_state.unflatten(1, split).mT.to(scan.A.dtype)
-    blocks.backward(scan, _cut(u, A), grad_y.unflatten(2, split), grouped_last, starts, grads)
+    grouped_last = grad_last_state.unflatten(1, (groups, channels)).mT.to(scan.A.dtype)
+    blocks.backward(scan, _cut(u, A), grad_y.unflatten(2, (groups, 1, channels)), grouped_last, starts, grads)
     return (
         grads.u.flatten(2),
         grads.delta.flatten(2),
-        grads.A.mT.flatten(0, 1).to(A.dtype),
-        *(g.mT.flatten(0, 1).to(w.dtype) if w.ndim == 2 else g for g, w in ((grads.B, B), (grads.C, C))),
+        _dim_first(grads.A).to(A.dtype),
+        *(_dim_first(g).to(w.dtype) if w.ndim == 2 else g.squeeze(-1) for g, w in ((grads.B, B), (grads.C, C))),
         *(g if t is None else g.flatten().to(t.dtype) for g, t in ((grads.D, D), (grads.delta_bias, delta_bias))),
     )
 
@@ -195,8 +175,11 @@ def _shapes_of_backward(
     delta_softplus: bool,
     reverse: bool,
 ) -> tuple[Tensor, ...]:
-    given = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors]
-    return (*given, *(starts.new_empty(0) if t is None else torch.empty_like(t) for t in (D, delta_bias)))
+    contiguous = torch.contiguous_format
+    return tuple(
+        starts.new_empty(0) if tensor is None else torch.empty_like(tensor, memory_format=contiguous)
+        for tensor in (*tensors, D, delta_bias)
+    )
 
 
 def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -241,20 +224,30 @@ def _direction(
     u, delta, A, B, C = tensors
     dtype = accumulation_dtype(u)
     groups = _groups(B, C)
+    rates = A.to(dtype)
+    B, C = (_channels_last(w.to(dtype), groups) if w.ndim == 2 else w.unsqueeze(-1) for w in (B, C))
     return blocks.Direction(
-        u.unflatten(2, (groups, -1)),
-        delta.unflatten(2, (groups, -1)),
-        _channels_last(A.to(dtype), groups),
-        *(_channels_last(w.to(dtype), groups) if w.ndim == 2 else w for w in (B, C)),
-        *(None if v is None else v.to(dtype).unflatten(0, (groups, -1)) for v in (D, delta_bias)),
-        delta_softplus,
-        reverse,
+        u=u.unflatten(2, (groups, 1, -1)),
+        delta=delta.unflatten(2, (groups, 1, -1)),
+        A=_channels_last(rates, groups),
+        B=B,
+        C=C,
+        D=None if D is None else D.to(dtype).unflatten(0, (groups, 1, -1)),
+        delta_bias=None if delta_bias is None else delta_bias.to(dtype).unflatten(0, (groups, 1, -1)),
+        delta_softplus=delta_softplus,
+        reverse=reverse,
+        floor=blocks.exponent_floor(delta, rates, delta_bias, delta_softplus),
     )
 
 
 def _channels_last(table: Tensor, groups: int) -> Tensor:
     """`[dim, state]` to `[groups, state, channels]`."""
     return table.unflatten(0, (groups, -1)).mT.contiguous()
+
+
+def _dim_first(table: Tensor) -> Tensor:
+    """`[groups, state, channels]` to `[dim, state]`."""
+    return table.mT.flatten(0, 1).contiguous()
 
 
 def _groups(B: Tensor, C: Tensor) -> int:
@@ -266,14 +259,14 @@ def _cut(u: Tensor, A: Tensor) -> blocks.Cut:
     return blocks.cut(batch, length, A.numel(), accumulation_dtype(u).itemsize, u.device.type)
 
 
-def _empty_outputs(u: Tensor, A: Tensor, B: Tensor, C: Tensor, keep_starts: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _empty_outputs(u: Tensor, A: Tensor, keep_starts: bool) -> tuple[Tensor, Tensor, Tensor]:
     """y, last_state and starts of `scan_forward`, without values."""
     batch, length, dim = u.shape
-    groups, state = _groups(B, C), A.shape[1]
-    chunks = -(-length // _cut(u, A).steps) if keep_starts else 0
-    empty = partial(torch.empty, dtype=accumulation_dtype(u), device=u.device)
+    dtype = accumulation_dtype(u)
+    # Flat, because the number of chunks may be symbolic: with more axes torch.export would ask whether it is 1.
+    kept = -(-length // _cut(u, A).steps) * batch * A.numel() if keep_starts else 0
     return (
-        empty(batch, length, dim),
-        empty(batch, dim, state),
-        empty(chunks, batch, groups, state, dim // groups),
+        u.new_empty(batch, length, dim, dtype=dtype),
+        u.new_empty(batch, *A.shape, dtype=dtype),
+        u.new_empty(kept, dtype=dtype),
     )

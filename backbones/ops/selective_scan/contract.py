@@ -65,14 +65,27 @@ def with_groups(inputs: ScanInputs) -> ScanInputs:
     """
     batch, dim, length = inputs.u.shape
     _require("delta", inputs.delta, (batch, dim, length))
-    if length == 0:
-        raise ValueError("cannot scan a sequence of length 0")
+    if batch == 0 or length == 0:
+        raise ValueError(f"u is {tuple(inputs.u.shape)}: there is nothing to scan")
     if inputs.A.ndim != 2 or inputs.A.shape[0] != dim:
         raise ValueError(f"A is {tuple(inputs.A.shape)}; with {dim} channels it must be [{dim}, state]")
     for name, vector in (("D", inputs.D), ("delta_bias", inputs.delta_bias)):
         if vector is not None:
             _require(name, vector, (dim,))
-    return inputs._replace(B=_grouped("B", inputs.B, inputs), C=_grouped("C", inputs.C, inputs))
+    B, C = (_grouped(name, weights, inputs) for name, weights in (("B", inputs.B), ("C", inputs.C)))
+    if B.ndim == C.ndim == 4 and B.shape[1] != C.shape[1]:
+        raise ValueError(f"B has {B.shape[1]} groups and C has {C.shape[1]}; they must have the same number")
+    return inputs._replace(B=B, C=C)
+
+
+def require_gate(z: Tensor | None, u: Tensor) -> None:
+    """Refuse a gate of another shape than the input, which would broadcast.
+
+    Raises:
+        ValueError: for such a gate.
+    """
+    if z is not None:
+        _require("z", z, tuple(u.shape))
 
 
 def _require(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
