@@ -3,10 +3,11 @@
 Each module beside this one is a protocol and has the same two names:
 
 - `Settings`: a frozen keyword-only dataclass of plain values, complete; `dataclasses.asdict` of it is what gets hashed;
-- `run(backbone, data, settings, *, num_classes, seed, run_dir, on_step=None) -> Outcome`, where `backbone` is a
-  function without arguments that builds the backbone with the weights to start from, `data` is a data module,
-  `run_dir` a folder of this run alone (calling again with the same folder continues an interrupted run), and
-  `on_step(step, logs)` is called after each optimiser step.
+- `run(model, data, settings, *, seed, run_dir, on_step=None, accelerator="auto") -> Outcome`, where `model` is a
+  function without arguments that builds a `VideoModel` with the weights to start from (it is called after torch's
+  global generator was seeded; protocols with a frozen backbone use the model's backbone and number of classes only),
+  `data` is a data module, `run_dir` a folder of this run alone (calling again with the same folder continues an
+  interrupted run), and `on_step(step, logs)` is called after each optimiser step.
 """
 
 from dataclasses import dataclass, field

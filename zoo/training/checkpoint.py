@@ -137,10 +137,11 @@ class Checkpoints(Checkpoint):
         self.in_step = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Listen for signals; Python allows it in the main thread only."""
+        """Listen for signals that are not ignored on purpose; Python allows it in the main thread only."""
         self.seen_step = self.saved_step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.notice) for number in (signal.SIGTERM, signal.SIGINT)}
+            heard = (number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN)
+            self.before = {number: signal.signal(number, self.notice) for number in heard}
 
     def notice(self, number: int, frame: FrameType | None) -> None:
         """Remember the first signal and leave the second to whoever listened before."""

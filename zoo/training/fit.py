@@ -13,6 +13,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 
+from zoo.recipes.recipe import Recipe
 from zoo.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints, load_checkpoint, sweep
 from zoo.training.classify import Classify
 from zoo.training.log import Bar, OnStep, Row, StepLog, read_log
@@ -91,6 +92,23 @@ def callbacks_of(
     return [*callbacks, Checkpoints(run_dir, every=checkpoint_every)]
 
 
+def require_batch(recipe: Recipe, data: lightning.LightningDataModule, devices: int) -> None:
+    """Check that the data module gives what the recipe counts on, where it says what it gives.
+
+    Raises:
+        ValueError: when clips per step or repeats differ.
+    """
+    per_process = getattr(data, "batch_size", None)
+    if per_process is not None and per_process * devices * recipe.accumulate != recipe.global_batch:
+        raise ValueError(
+            f"the recipe has a global batch of {recipe.global_batch}, but {per_process} clips x {devices} devices x "
+            f"{recipe.accumulate} accumulated batches are {per_process * devices * recipe.accumulate}"
+        )
+    repeats = getattr(data, "repeats", recipe.repeats)
+    if repeats != recipe.repeats:
+        raise ValueError(f"the recipe has {recipe.repeats} repeats of each clip, the data module {repeats}")
+
+
 def fit(
     module: TrainingModule,
     data: lightning.LightningDataModule,
@@ -128,8 +146,9 @@ def fit(
         NonFiniteError: when the loss or its gradient is not finite, before the weights are touched.
         Interrupted: at SIGTERM or SIGINT, once the checkpoint is written.
         CheckpointError: when a checkpoint cannot be read or written.
-        ValueError: when `run_dir` holds another run.
+        ValueError: when `run_dir` holds another run, or the batch of `data` is not the recipe's.
     """
+    require_batch(module.recipe, data, devices)
     start, last = time.perf_counter(), run_dir / LAST
     run_dir.mkdir(parents=True, exist_ok=True)
     sweep(run_dir)

@@ -1,6 +1,5 @@
 """What both Lightning modules share: optimiser, learning rate of each step, random numbers, the stop at NaN."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from backbones.contract import Backbone
 from zoo.batch import Batch
 from zoo.objectives.contract import Loss
 from zoo.recipes.recipe import Recipe
+from zoo.seeds import seed_of
 from zoo.training.optim import Placement, adamw, describe_groups, place_parameters, schedule_of, set_lr
 
 
@@ -35,10 +35,14 @@ class NonFiniteError(ArithmeticError):
         )
 
 
-def seed_of(seed: int, *position: int) -> int:
-    """Seed for one place in a run (step, rank), unrelated to those of all other places."""
-    digest = hashlib.blake2b(repr((seed, *position)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+def seed_global(seed: int, device: torch.device) -> None:
+    """Seed the global generators of the CPU and of one device.
+
+    torch.manual_seed would queue a call per step, with a formatted stack, for accelerators that are not in use.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type in ("cuda", "mps", "xpu"):
+        getattr(torch, device.type).manual_seed(seed)
 
 
 class TrainingModule(lightning.LightningModule, ABC):
@@ -101,7 +105,7 @@ class TrainingModule(lightning.LightningModule, ABC):
         """
         self.rows = batch.row.tolist()
         seed = seed_of(self.seed, self.global_step, batch_idx % self.recipe.accumulate, self.global_rank)
-        torch.manual_seed(seed)
+        seed_global(seed, self.device)
         self.reseed(seed)
         loss = self.loss(batch)
         self.require_finite({"loss": loss.total.detach(), **loss.logs}, batch)

@@ -115,6 +115,17 @@ def test_a_signal_ends_a_run_after_the_step_and_it_resumes_bit_for_bit(number, w
     assert_same_file(whole, tmp_path)
 
 
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        report = fit(
+            pretrain(), TinyData(), run_dir=tmp_path, progress=at(5, lambda: os.kill(os.getpid(), signal.SIGINT))
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(report.curves) == 12
+
+
 def test_interrupting_again_and_again_changes_nothing(whole, tmp_path):
     for step in (2, 3, 9):
         with pytest.raises(BrokenError):
@@ -180,6 +191,20 @@ def test_a_finished_run_is_not_run_again(whole, monkeypatch):
 def test_another_recipe_does_not_continue_a_run(whole):
     with pytest.raises(ValueError, match=r"another run: it has \{'base_lr': 0.2\}, this run has \{'base_lr': 0.3\}"):
         fit(pretrain(replace(AVERAGED, base_lr=0.3)), TinyData(), run_dir=whole)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"batch_size": 3}, r"global batch of 4, but 3 clips x 1 devices x 1 accumulated batches are 3"),
+        ({"repeats": 2}, "the recipe has 1 repeats of each clip, the data module 2"),
+    ],
+)
+def test_data_that_do_not_fit_the_recipe_are_refused(data, message, tmp_path):
+    module = TinyData()
+    vars(module).update(data)
+    with pytest.raises(ValueError, match=message):
+        fit(pretrain(), module, run_dir=tmp_path)
 
 
 def test_a_broken_checkpoint_stops_the_run(tmp_path):
