@@ -127,8 +127,7 @@ class MambaMixer(nn.Module):
         x, z = self.in_proj(x).chunk(2, -1)
         causal = self.causal(x)
         if self.anticausal is None:
-            u, delta, A, B, C, D, bias = causal
-            out = selective_scan(u, delta, A, B, C, D, z.mT, bias, delta_softplus=True, implementation=self.scan)
+            out = selective_scan(causal, z.mT, delta_softplus=True, implementation=self.scan)
         else:
             out = bidirectional_scan(causal, self.anticausal(x), z.mT, delta_softplus=True, implementation=self.scan)
         return self.out_proj(out.mT)

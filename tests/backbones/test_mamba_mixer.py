@@ -78,7 +78,7 @@ def patched_scan(scan):
 
 
 def one(inputs, z, *, reverse):
-    return selective_scan(*inputs[:6], z, inputs.delta_bias, delta_softplus=True, reverse=reverse)
+    return selective_scan(inputs, z, delta_softplus=True, reverse=reverse)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_backward_direction_equals_the_forward_one_on_the_flipped_sequence():
     mixer.causal.load_state_dict(mixer.anticausal.state_dict())
     x = torch.randn(2, 11, 32)
     ahead, back = mixer.causal(x.flip(1)), mixer.anticausal(x)
-    y = selective_scan(*ahead[:6], None, ahead.delta_bias, delta_softplus=True)
-    y_back = selective_scan(*back[:6], None, back.delta_bias, delta_softplus=True, reverse=True)
+    y = selective_scan(ahead, delta_softplus=True)
+    y_back = selective_scan(back, delta_softplus=True, reverse=True)
     torch.testing.assert_close(y_back, y.flip(-1))
 
 

@@ -27,14 +27,8 @@ __all__ = ["Row", "ScanInputs", "bidirectional_scan", "implementations", "scan_f
 
 @overload
 def selective_scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None = None,
+    inputs: ScanInputs,
     z: Tensor | None = None,
-    delta_bias: Tensor | None = None,
     *,
     delta_softplus: bool = False,
     return_last_state: Literal[False] = False,
@@ -45,14 +39,8 @@ def selective_scan(
 
 @overload
 def selective_scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None = None,
+    inputs: ScanInputs,
     z: Tensor | None = None,
-    delta_bias: Tensor | None = None,
     *,
     delta_softplus: bool = False,
     return_last_state: Literal[True],
@@ -62,31 +50,19 @@ def selective_scan(
 
 
 def selective_scan(
-    u: Float[Tensor, "batch dim length"],
-    delta: Float[Tensor, "batch dim length"],
-    A: Float[Tensor, "dim state"],
-    B: Float[Tensor, "..."],
-    C: Float[Tensor, "..."],
-    D: Float[Tensor, " dim"] | None = None,
+    inputs: ScanInputs,
     z: Float[Tensor, "batch dim length"] | None = None,
-    delta_bias: Float[Tensor, " dim"] | None = None,
     *,
     delta_softplus: bool = False,
     return_last_state: bool = False,
     reverse: bool = False,
     implementation: str = "auto",
 ) -> Float[Tensor, "batch dim length"] | tuple[Float[Tensor, "batch dim length"], Float[Tensor, "batch dim state"]]:
-    """Selective scan over the tokens of one direction; arguments as in `ScanInputs`.
+    """Selective scan over the tokens in one direction.
 
     Args:
-        u: input.
-        delta: step before bias and softplus.
-        A: decay rates.
-        B: input weights, in any layout of `ScanInputs`.
-        C: output weights, in any layout of `ScanInputs`.
-        D: weight of the direct path.
-        z: gate; the output is multiplied by silu(z).
-        delta_bias: added to delta before the softplus.
+        inputs: u, delta, A, B, C, D and delta_bias, as mamba_ssm's selective_scan_fn takes them.
+        z: gate; the output is multiplied by silu(z). None for no gate.
         delta_softplus: pass delta (with its bias) through a softplus.
         return_last_state: return (out, state after the last token scanned).
         reverse: scan from the last token to the first; the output stays in the order of the tokens.
@@ -95,8 +71,8 @@ def selective_scan(
     Raises:
         ValueError: for shapes that do not fit together, and for an unknown or unavailable implementation.
     """
-    inputs = with_groups(ScanInputs(u, delta, A, B, C, D, delta_bias))
-    require_gate(z, u)
+    inputs = with_groups(inputs)
+    require_gate(z, inputs.u)
     scanned = choose(implementation)([inputs], [reverse], z, delta_softplus)
     return (scanned.out, scanned.last_states[0]) if return_last_state else scanned.out
 

@@ -108,7 +108,7 @@ class _Work:
         )
 
 
-def cut(batch: int, length: int, values: int, itemsize: int, device: str) -> Cut:
+def choose_cut(batch: int, length: int, values: int, itemsize: int, device: str) -> Cut:
     """Choose the blocks of a scan with `values` state values per token of a sample.
 
     torch.sym_min and sym_max keep a symbolic batch symbolic where min and max would fix it under torch.export.
@@ -141,7 +141,7 @@ def _balanced(total: int, size: Any) -> int:
     return -(-total // -(-total // size))
 
 
-def forward(scan: Direction, blocks: Cut, y: Tensor, last_state: Tensor, starts: Tensor | None) -> None:
+def scan_blocks(scan: Direction, blocks: Cut, y: Tensor, last_state: Tensor, starts: Tensor | None) -> None:
     """Fill y `[batch, length, groups, 1, channels]`, last_state and, where given, the state before every block.
 
     Args:
@@ -172,10 +172,10 @@ def forward(scan: Direction, blocks: Cut, y: Tensor, last_state: Tensor, starts:
         last_state[samples] = carry
 
 
-def backward(
+def differentiate_blocks(
     scan: Direction, blocks: Cut, grad_y: Tensor, grad_last_state: Tensor, starts: Tensor, grads: Gradients
 ) -> None:
-    """Fill `grads`, recomputing the states of every block from the state before it; see `forward` for the shapes."""
+    """Fill `grads`, recomputing the states of every block from the one before it; shapes as in `scan_blocks`."""
     kept = starts.unflatten(0, (-1, *grad_last_state.shape))
     for samples in _sample_blocks(scan, blocks):
         chunks = _chunks(scan, samples, blocks.steps)

@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
 
-from backbones.ops.selective_scan import blocks
+from backbones.ops.selective_scan.blocks import (
+    Cut,
+    Direction,
+    Gradients,
+    choose_cut,
+    differentiate_blocks,
+    exponent_floor,
+    scan_blocks,
+)
 from backbones.ops.selective_scan.contract import ScanInputs, Scanned, accumulation_dtype
 
 _INPUTS = (
@@ -93,7 +101,7 @@ def scan_forward(
     y, _, starts = _empty_outputs(u, A, keep_starts)
     last_state = scan.A.new_empty(u.shape[0], *scan.A.shape)
     grouped_y = y.unflatten(2, (scan.A.shape[0], 1, -1))
-    blocks.forward(scan, _cut(u, A), grouped_y, last_state, starts if keep_starts else None)
+    scan_blocks(scan, _cut(u, A), grouped_y, last_state, starts if keep_starts else None)
     return y, last_state.mT.flatten(1, 2).contiguous(), starts
 
 
@@ -144,7 +152,7 @@ def scan_backward(
     u, _, A, B, C = tensors
     scan = _direction(tensors, D, delta_bias, delta_softplus, reverse)
     groups, _, channels = scan.A.shape
-    grads = blocks.Gradients(
+    grads = Gradients(
         u=torch.empty_like(scan.u, memory_format=torch.contiguous_format),
         delta=torch.empty_like(scan.delta, memory_format=torch.contiguous_format),
         A=torch.zeros_like(scan.A),
@@ -154,7 +162,7 @@ def scan_backward(
         delta_bias=scan.A.new_zeros(0 if delta_bias is None else (groups, 1, channels)),
     )
     grouped_last = grad_last_state.unflatten(1, (groups, channels)).mT.to(scan.A.dtype)
-    blocks.backward(scan, _cut(u, A), grad_y.unflatten(2, (groups, 1, channels)), grouped_last, starts, grads)
+    differentiate_blocks(scan, _cut(u, A), grad_y.unflatten(2, (groups, 1, channels)), grouped_last, starts, grads)
     return (
         grads.u.flatten(2),
         grads.delta.flatten(2),
@@ -209,24 +217,28 @@ scan_forward.register_autograd(_differentiate, setup_context=_save_for_backward)
 
 
 @register_flop_formula(torch.ops.zoo.chunked_scan)
-def _forward_flops(u: tuple[int, ...], delta: tuple[int, ...], A: tuple[int, ...], *rest: object, **_: object) -> int:
+def _forward_flops(
+    u: tuple[int, ...], delta: tuple[int, ...], A: tuple[int, ...], *rest: object, out_shape: object = None
+) -> int:
     return scan_flops(u[0], u[2], u[1], A[1])
 
 
 @register_flop_formula(torch.ops.zoo.chunked_scan_backward)
-def _backward_flops(grad_y: tuple[int, ...], grad_last_state: tuple[int, ...], *rest: object, **_: object) -> int:
+def _backward_flops(
+    grad_y: tuple[int, ...], grad_last_state: tuple[int, ...], *rest: object, out_shape: object = None
+) -> int:
     return 2 * scan_flops(grad_y[0], grad_y[2], grad_y[1], grad_last_state[2])
 
 
 def _direction(
     tensors: Sequence[Tensor], D: Tensor | None, delta_bias: Tensor | None, delta_softplus: bool, reverse: bool
-) -> blocks.Direction:
+) -> Direction:
     u, delta, A, B, C = tensors
     dtype = accumulation_dtype(u)
     groups = _groups(B, C)
     rates = A.to(dtype)
     B, C = (_channels_last(w.to(dtype), groups) if w.ndim == 2 else w.unsqueeze(-1) for w in (B, C))
-    return blocks.Direction(
+    return Direction(
         u=u.unflatten(2, (groups, 1, -1)),
         delta=delta.unflatten(2, (groups, 1, -1)),
         A=_channels_last(rates, groups),
@@ -236,7 +248,7 @@ def _direction(
         delta_bias=None if delta_bias is None else delta_bias.to(dtype).unflatten(0, (groups, 1, -1)),
         delta_softplus=delta_softplus,
         reverse=reverse,
-        floor=blocks.exponent_floor(delta, rates, delta_bias, delta_softplus),
+        floor=exponent_floor(delta, rates, delta_bias, delta_softplus),
     )
 
 
@@ -254,9 +266,9 @@ def _groups(B: Tensor, C: Tensor) -> int:
     return next((w.shape[2] for w in (B, C) if w.ndim == 4), 1)
 
 
-def _cut(u: Tensor, A: Tensor) -> blocks.Cut:
+def _cut(u: Tensor, A: Tensor) -> Cut:
     batch, length, _ = u.shape
-    return blocks.cut(batch, length, A.numel(), accumulation_dtype(u).itemsize, u.device.type)
+    return choose_cut(batch, length, A.numel(), accumulation_dtype(u).itemsize, u.device.type)
 
 
 def _empty_outputs(u: Tensor, A: Tensor, keep_starts: bool) -> tuple[Tensor, Tensor, Tensor]:
