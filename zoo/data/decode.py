@@ -59,7 +59,13 @@ def read_frames(
         raise ValueError(f"no frame indices were asked for of {os.fsdecode(path)!r}; pass None for all frames")
     if decoder not in DECODERS:
         raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(DECODERS)}")
-    return _pyav().read(os.fsdecode(path), numbers, limits=limits or Limits(), index=index)
+    name, limits = os.fsdecode(path), limits or Limits()
+    if decoder == "decord":
+        from zoo.data import decode_decord
+
+        decode_decord.check_available()
+        return decode_decord.read(name, numbers, limits=limits, index=index or _pyav().probe(name, limits=limits))
+    return _pyav().read(name, numbers, limits=limits, index=index)
 
 
 def probe(path: str | os.PathLike[str], *, limits: Limits | None = None) -> VideoIndex:

@@ -9,19 +9,27 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
-from zoo.data.bitstreams import Picture, classifier
+from zoo.data.bitstreams import Picture, classifier, setups, sound
+from zoo.data.containers import check_framing
+from zoo.data.frame_numbers import FrameNumbers
 from zoo.data.orientation import Orientation, orientation_of
 from zoo.data.packets import NO_TIME, Packet, PacketTable, Run, plan, tabulate, whole
-from zoo.data.video_file import DecodeError, Limits, Source, VideoIndex, checked_indices
+from zoo.data.video_file import DecodeError, Limits, Source, VideoIndex, check_output, checked_indices
 
 # The containers people keep video in. Not among them: playlists and scripts that open other files, pictures, devices.
-DEMUXERS = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,asf,flv,ogg"
+DEMUXERS = "matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,asf,flv,ogg"
 
 # Decoders by FFmpeg's names; FFmpeg opens no other, for no track.
 DECODERS = (
     "h264,hevc,vp8,vp9,libdav1d,av1,mpeg4,mpeg1video,mpeg2video,msmpeg4v1,msmpeg4v2,msmpeg4,wmv1,wmv2,wmv3,vc1,h263,flv,"
     "theora,mjpeg,prores,dnxhd,ffv1,huffyuv,ffvhuff"
 )
+
+# Containers that store presentation times, by FFmpeg's first name for each.
+CLOCKED = ("mov", "matroska", "mpegts", "flv")
+
+# Containers that list all packets before or beside them.
+LISTED = ("mov", "avi")
 
 # Reading on over so many packets costs about as much as a seek.
 PACKETS_PER_SEEK = 100
@@ -38,7 +46,7 @@ def read(
     with explained(path), Source(path, limits.seconds) as source, contextlib.closing(Track(source, limits)) as track:
         table = track.tabulate() if index is None else track.trust(index)
         frames = checked_indices(path, indices, len(table.order))
-        track.check_output(len(frames))
+        check_output(path, len(frames), *track.size, limits)
         if indices is not None:
             # A plan that leaves packets out rests on what the headers say of them. Where it does not come out exactly,
             # decoding everything decides: a file that is only odd gives its frames, a damaged one its error.
@@ -55,7 +63,7 @@ def probe(path: str, *, limits: Limits) -> VideoIndex:
         DecodeError: the file or a budget does not allow it.
     """
     with explained(path), Source(path, limits.seconds) as source, contextlib.closing(Track(source, limits)) as track:
-        table = track.tabulate()
+        table = track.tabulate(inspect=True)
         checked_indices(path, [0], len(table.order))
         with contextlib.closing(track.decode(plan(table, [0])[0])) as frames:
             return track.describe(orientation_of(next(frames)[1]))
@@ -89,6 +97,7 @@ class Track:
 
     Attributes:
         source: the file.
+        size: height and width of the stored pictures in pixels.
         table: its packets, once `tabulate` or `trust` has been called.
     """
 
@@ -97,11 +106,14 @@ class Track:
     def __init__(self, source: Source, limits: Limits) -> None:
         self.source = source
         self._limits = limits
+        # ISO files only when their tables were checked: FFmpeg would believe any.
+        self._demuxers = f"mov,{DEMUXERS}" if check_framing(source, limits) else DEMUXERS
         self._kept: list[av.Packet] | None = None
         self._demuxer: Iterator[av.Packet] | None = None
+        self._setups: set[bytes] = set()
         self._numbers: dict[tuple[int, int, int], int] = {}
         self._open()
-        if self._size[0] * self._size[1] > limits.frame_pixels:
+        if self.size[0] * self.size[1] > limits.frame_pixels:
             raise self._error(f"frames of {self._shape()} are over the limit of frame_pixels={limits.frame_pixels}")
 
     def close(self) -> None:
@@ -109,28 +121,40 @@ class Track:
         self._kept, self._demuxer = None, None
         self._container.close()
 
-    def check_output(self, num_frames: int) -> None:
-        """Refuse an answer larger than the budget before anything is decoded."""
-        pixels = num_frames * self._size[0] * self._size[1]
-        if pixels > self._limits.output_pixels:
-            limit = f"output_pixels={self._limits.output_pixels}"
-            raise self._error(f"{num_frames} frames of {self._shape()} are over the limit of {limit}; ask for fewer")
+    def tabulate(self, *, inspect: bool = False) -> PacketTable:
+        """Read all packets once, without decoding; keep them for decoding where they are few enough bytes.
 
-    def tabulate(self) -> PacketTable:
-        """Read all packets once, without decoding; keep them for decoding where they are few enough bytes."""
-        classify = classifier(self._stream.codec.canonical_name, self._decoder.extradata)
+        Args:
+            inspect: also collect the size descriptions that the packets carry, for `describe`.
+        """
+        codec, record = self._stream.codec.canonical_name, self._decoder.extradata
+        classify, describe = classifier(codec, record), setups(codec, record)
+        numbers = FrameNumbers(record) if codec == "h264" else None
+        hidden = False
         rows: list[Packet] = []
         kept: list[av.Packet] = []
         size = 0
         for packet in self._packets():
+            if not rows and not packet.is_keyframe:
+                raise self._error("the track does not begin with a key frame")
             if len(rows) >= self._limits.packets:
                 raise self._error(f"more packets than the limit of packets={self._limits.packets}")
             rows.append(_row(packet, classify(bytes(packet), packet.is_keyframe)))
+            if numbers and not numbers.follows(bytes(packet)):
+                raise self._error(f"pictures are missing before {self._time(packet.pts)}: their count has a gap")
+            hidden = hidden or packet.is_discard
+            if inspect:
+                self._setups.update(describe(bytes(packet)))
             size += packet.size
             if size <= self._limits.kept_bytes:
                 kept.append(packet)
+        listed = len(self._stream.index_entries) if self._container.format.name.startswith(LISTED) else 0
+        if self._seen < listed:
+            raise self._error(f"cut short: {listed} packets are listed, {self._seen} are there")
         self._kept = kept if size <= self._limits.kept_bytes else None
-        self.table = tabulate(rows)
+        self.table = tabulate(rows, depth=self._decoder.reorder_depth if self._clocked() else None)
+        if hidden and self._clocked() and not self.table.timed:
+            raise self._error("damaged times: an edit list applies, but times contradict the order of the pictures")
         return self.table
 
     def trust(self, index: VideoIndex) -> PacketTable:
@@ -147,23 +171,27 @@ class Track:
             DecodeError: the decoder did not return exactly one sound picture per packet.
             av.FFmpegError: a packet cannot be decoded.
         """
-        left = dict(run.frames)
+        left, last = dict(run.frames), -1
         for count, frame in enumerate(self._pictures(run)):
             self.source.check_time()
             if frame.is_corrupt:
                 raise self._error(f"damaged data at {self._time(frame.pts)}")
-            if (frame.height, frame.width) != self._size:
+            if (frame.height, frame.width) != self.size:
                 raise self._error(f"the size changes from {self._shape()} to {frame.width} x {frame.height}")
             key = frame.pts if self.table.timed else count
             if key not in left:
                 raise self._error(f"the decoder returned a frame at {self._time(frame.pts)} that no packet announces")
-            yield left.pop(key), frame
+            number = left.pop(key)
+            if number < last:
+                raise self._error(f"the order of the pictures contradicts their times at {self._time(frame.pts)}")
+            last = number
+            yield number, frame
         if left:
             raise self._error(f"{len(left)} of {len(run.frames)} frames did not come out of the decoder")
 
     def describe(self, orientation: Orientation) -> VideoIndex:
         """The index of the track, given how its first frame is turned."""
-        height, width = self._size if orientation.rotation % 180 == 0 else self._size[::-1]
+        height, width = self.size if orientation.rotation % 180 == 0 else self.size[::-1]
         ticks = np.array(self.table.pts if self.table.timed else [], dtype=np.int64)
         steps = np.diff(ticks)
         clock = float(self._stream.time_base or 0)
@@ -180,33 +208,58 @@ class Track:
             rotation=orientation.rotation,
             mirrored=orientation.mirrored,
             regular=even,
-            unusual=(),
+            unusual=tuple(self._unusual()),
             stamp=self.source.stamp,
             packets=self.table,
         )
+
+    def _clocked(self) -> bool:
+        """Whether the container stores presentation times; FFmpeg makes some up for the others."""
+        return self._container.format.name.split(",")[0] in CLOCKED
+
+    def _unusual(self) -> Iterator[str]:
+        """What `VideoIndex.unusual` names."""
+        num_packets, claimed = len(self.table.packets), self._stream.frames
+        hidden = num_packets - len(self.table.order)
+        if len(self._container.streams.video) > 1:
+            yield f"it has {len(self._container.streams.video)} video tracks"
+        if hidden:
+            yield f"{hidden} of its {num_packets} packets are not shown"
+        if claimed not in (0, num_packets):
+            yield f"its header claims {claimed} frames, it has {num_packets} packets"
+        if len(self._setups) > 1:
+            yield "its picture size or other parameters change on the way"
+        if self._decoder.pix_fmt not in ("yuv420p", "yuvj420p"):
+            yield f"its pixels are stored as {self._decoder.pix_fmt}"
 
     def _open(self) -> None:
         """(Re)open the container at the file's beginning and set up a decoder."""
         self.source.seek(0)
         pixels = str(self._limits.frame_pixels)
-        self._container = av.open(
-            self.source,
-            "r",
-            metadata_errors="replace",
-            options={"max_pixels": pixels},
-            container_options={
-                "format_whitelist": DEMUXERS,
-                "codec_whitelist": DECODERS,
-                "protocol_whitelist": "none",
-                "err_detect": "explode",
-            },
-        )
+        options = {
+            "format_whitelist": self._demuxers,
+            "codec_whitelist": DECODERS,
+            "protocol_whitelist": "none",
+            "err_detect": "explode",
+        }
+        try:
+            self._container = av.open(
+                self.source,
+                "r",
+                metadata_errors="replace",
+                options={"max_pixels": pixels},
+                container_options=options,
+            )
+        except av.FFmpegError as error:
+            self.source.check_time()
+            raise self._error(f"not a video container that is read here ({error.strerror})") from error
         self._stream = self._first_video()
         self._decoder = self._stream.codec_context
+        self._sound = sound(self._stream.codec.canonical_name, self._decoder.extradata)
         self._decoder.thread_count = 1
         self._decoder.thread_type = "NONE"
         self._decoder.options = {"err_detect": "crccheck+explode", "max_pixels": pixels}
-        self._size = (self._decoder.height, self._decoder.width)
+        self.size = (self._decoder.height, self._decoder.width)
         self._demuxer, self._next = None, -1
 
     def _first_video(self) -> av.VideoStream:
@@ -214,18 +267,22 @@ class Track:
         cover = av.stream.Disposition.attached_pic
         tracks = [track for track in self._container.streams.video if not track.disposition & cover]
         if not tracks:
-            kinds = sorted({stream.type for stream in self._container.streams})
-            raise self._error(f"no video track ({', '.join(kinds) or 'nothing'} only)")
+            kinds = sorted({str(stream.type) for stream in self._container.streams})
+            raise self._error(f"no video track (its tracks: {', '.join(kinds) or 'none'})")
         if tracks[0].codec_context is None or tracks[0].codec_context.name not in DECODERS.split(","):
             raise self._error("the video track's codec is not among those read here")
         return tracks[0]
 
     def _packets(self) -> Iterator[av.Packet]:
         """Packets of the track from here on, without empty ones (repeats in AVI, and PyAV's own end mark)."""
+        self._seen = 0
         for packet in self._container.demux(self._stream):
             self.source.check_time()
             if packet.is_corrupt:
                 raise self._error(f"the file is cut short or damaged at {self._time(packet.pts)}")
+            if not self._sound(bytes(packet)):
+                raise self._error(f"damaged data at {self._time(packet.pts)}")
+            self._seen += packet.pos is not None or packet.size > 0  # PyAV's end mark has neither
             if packet.size:
                 yield packet
         self.source.check_time()
@@ -287,7 +344,7 @@ class Track:
         return DecodeError(self.source.path, reason)
 
     def _shape(self) -> str:
-        return f"{self._size[1]} x {self._size[0]}"
+        return f"{self.size[1]} x {self.size[0]}"
 
     def _time(self, pts: int | None) -> str:
         clock = self._stream.time_base

@@ -10,9 +10,9 @@ from jaxtyping import Int64
 
 NO_TIME = -(1 << 63)
 
-# H.264 and HEVC hold back at most 16 pictures (ITU-T H.264 A.3.1, H.265 A.4.2), and two packets may make up a picture.
-# A packet further from its place in time than that comes from clocks that jump, and then times say nothing.
-MAX_REORDER = 32
+# Pictures shown before one that comes earlier in the file: at most as many as decoders hold (ITU-T H.264 A.3.1, H.265
+# A.4.2).
+MAX_LEAD = 16
 
 
 class Packet(NamedTuple):
@@ -78,22 +78,52 @@ class PacketTable:
 
     @property
     def key_frames(self) -> tuple[int, ...]:
-        """Numbers of the frames from which decoding can start."""
+        """Numbers of the frames from which decoding can start; none where frames have no times to tell them by."""
+        if not self.timed:
+            return ()
         return tuple(number for number, packet in enumerate(self.order.tolist()) if self.packets[packet].start)
 
 
-def tabulate(packets: Sequence[Packet]) -> PacketTable:
+def tabulate(packets: Sequence[Packet], *, depth: int | None) -> PacketTable:
     """Number the frames of a track.
 
-    Frames are numbered by presentation time where every shown packet has one of its own and the times agree with the
-    order in the file as far as reordering goes; otherwise in the order in which a decoder returns them.
+    Frames are numbered by presentation time where times can be trusted: every packet has one, shown packets have one
+    of their own, and the order they give is the one the decoder makes. Otherwise frames are numbered in the order in
+    which a decoder returns them.
+
+    Args:
+        packets: in file order.
+        depth: most packets that come before a packet in the file and after it in time, as the stream declares it
+            (ITU-T H.264 section E.2.1, max_num_reorder_frames); None where the container stores no times.
     """
     shown = np.array([i for i, packet in enumerate(packets) if packet.shown], dtype=np.int64)
     pts = np.array([packets[i].pts for i in shown.tolist()], dtype=np.int64)
     by_time = np.argsort(pts, kind="stable")
-    unique = bool((np.diff(pts[by_time]) > 0).all()) and NO_TIME not in pts
-    timed = unique and bool((np.abs(by_time - np.arange(len(by_time))) <= MAX_REORDER).all())
+    unique = bool((np.diff(pts[by_time]) > 0).all())
+    times = [packet.pts for packet in packets]
+    timed = unique and depth is not None and (len(times) < 2 or _plausible(times, depth))
     return PacketTable(packets=tuple(packets), order=shown[by_time] if timed else shown, timed=timed)
+
+
+def _plausible(times: Sequence[int], depth: int) -> bool:
+    """Whether times in file order fit a decoder that reorders by `depth`.
+
+    Times that go up steadily although the decoder reorders were made up by someone who did not know.
+    """
+    behind = _overtaken(times)
+    ahead = _overtaken([-time for time in reversed(times)])
+    steady = not any(behind)
+    return NO_TIME not in times and max(behind) <= depth and max(ahead) <= MAX_LEAD and (depth == 0 or not steady)
+
+
+def _overtaken(values: Sequence[int]) -> list[int]:
+    """For each value the number of larger ones before it."""
+    ordered: list[int] = []
+    counts = []
+    for value in values:
+        counts.append(len(ordered) - bisect.bisect_right(ordered, value))
+        ordered.insert(len(ordered) - counts[-1], value)
+    return counts
 
 
 def whole(table: PacketTable) -> Run:

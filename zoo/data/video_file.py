@@ -83,7 +83,7 @@ class VideoIndex:
         rotation: degrees clockwise by which the stored picture is turned for display: 0, 90, 180 or 270.
         mirrored: whether the stored picture is flipped left to right before it is turned.
         regular: times start at 0 or later and all steps are equal, give or take one tick of the track's clock.
-        unusual: reasons why a decoder that looks less closely may go wrong; empty for a plain file.
+        unusual: what a decoder that looks less closely may go wrong at, in words; empty for a plain file.
         stamp: size in bytes and time of last change in nanoseconds of the file that was indexed.
         packets: the track's packets, for reading the same file again without another pass.
     """
@@ -135,6 +135,14 @@ class Source:
         if self._failure:
             raise DecodeError(self.path, self._failure)
 
+    def check_end(self, what: str, end: int) -> None:
+        """Raise DecodeError when a part of the file should end beyond the file."""
+        # One byte of padding after an odd RIFF chunk is often left out.
+        if end > self.stamp[0] + 1:
+            raise DecodeError(
+                self.path, f"cut short: {what} should end at byte {end}, the file does at {self.stamp[0]}"
+            )
+
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; none at the end of the file, past the deadline and after a failure."""
         try:
@@ -143,6 +151,10 @@ class Source:
         except (OSError, ValueError, DecodeError) as error:
             self._failure = self._failure or str(error)
             return b""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Bytes from a place in the file; fewer at its end."""
+        return self.read(size) if self.seek(offset) == offset else b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """New position in the file, negative where there is no such place."""
@@ -202,3 +214,14 @@ def checked_indices(path: str, indices: list[int] | None, num_frames: int) -> li
     if outside:
         raise DecodeError(path, f"frames {outside[:8]} are outside 0..{num_frames - 1}")
     return indices
+
+
+def check_output(path: str, num_frames: int, height: int, width: int, limits: Limits) -> None:
+    """Refuse an answer larger than the budget before anything is decoded.
+
+    Raises:
+        DecodeError: too many pixels.
+    """
+    if num_frames * height * width > limits.output_pixels:
+        claim = f"{num_frames} frames of {width} x {height}"
+        raise DecodeError(path, f"{claim} are over the limit of output_pixels={limits.output_pixels}; ask for fewer")
