@@ -2,6 +2,7 @@
 
 import fnmatch
 import inspect
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from zoo.card import Architecture, Card, Classifier, ClipSpec
 from zoo.checkpoints import load_checkpoint, read_saved
 from zoo.model import ModelSpec, VideoModel, build_head
 from zoo.suggest import UnknownNameError, natural, unknown
+from zoo.weight_files import CheckpointError
 
 DEFAULT_NUM_CLASSES = 400  # Kinetics-400, on which the families' published classifiers are trained
+_logger = logging.getLogger(__name__)
 _added: dict[str, Architecture] = {}
 
 
@@ -166,7 +169,8 @@ def create_model(
     Args:
         name: architecture, such as "videomae_base", or released weights, such as "videomae_base.k400_f16".
         pretrained: load the released weights.
-        num_classes: rows of the classifier; 0 for pooled features. None for as many as the weights have, or 400.
+        num_classes: rows of the classifier; 0 for pooled features. None for as many as a card or a file of ours says,
+            or 400; a file must then bring its classifier.
         checkpoint_path: load this file instead; options that a file of ours records need not be repeated.
         global_pool: "mean", "cls" or "first" in place of the family's way to pool. Norm in the head (fc_norm) goes with
             the mean only: another way puts the norm back into the backbone, as in the authors' code.
@@ -187,6 +191,7 @@ def create_model(
     classifier = _head_form(classifier, global_pool, drop_rate)
     known = {**(card.overrides if card else {}), **classifier.options, **(saved.overrides if saved else {})}
     options = {**known, **_checked(architecture, overrides)}
+    classes_asked_for = num_classes is not None
     if num_classes is None:
         num_classes = saved.num_classes if saved else card.weights.num_classes if card else DEFAULT_NUM_CLASSES
     spec = ModelSpec(
@@ -199,7 +204,12 @@ def create_model(
     backbone = architecture.build(**options)
     model = VideoModel(backbone, build_head(classifier, backbone.embed_dim, num_classes), spec)
     if checkpoint_path is not None:
-        load_checkpoint(model, checkpoint_path)
+        report = load_checkpoint(model, checkpoint_path)
+        _logger.info("%s", report)
+        if report.missing and not classes_asked_for:
+            found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
+            reason = f"no classifier for {num_classes} classes is in it ({found}); say num_classes to get a fresh one"
+            raise CheckpointError(checkpoint_path, reason)
     return model
 
 

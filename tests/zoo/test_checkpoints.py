@@ -518,6 +518,7 @@ BAD_STATES = {
         "build the model with depth=3",
     ),
     "another tubelet": (reshaped(KERNEL, 32, 3, 4, 8, 8), "build it with tubelet_size=4"),
+    "an image kernel": (reshaped(KERNEL, 32, 3, 1, 8, 8), "tubelet_size=1|pass inflate='center'"),
     "another patch": (reshaped(KERNEL, 32, 3, 2, 16, 16), "build it with patch_size=16"),
     "another width": (
         lambda s: {k: torch.ones([2 * n if n == 32 else n for n in v.shape]) for k, v in s.items()},

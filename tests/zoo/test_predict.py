@@ -1,0 +1,110 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from zoo.data import sampling, transforms
+from zoo.data.decode import DecodeError, read_frames
+from zoo.data.encode import write_video
+from zoo.predict import predict, predict_by_name
+
+LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    shades = np.random.default_rng(0).integers(0, 256, (40, 4, 5, 3), dtype=np.uint8)
+    write_video(path, shades.repeat(8, 1).repeat(8, 2), fps=10)
+    return path
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = zoo.create_model("vit_pico", num_classes=6, embed_dim=32, depth=2, num_heads=2).eval()
+    with torch.no_grad():
+        model.get_classifier().weight.mul_(50)
+    return model
+
+
+SPEC = zoo.ClipSpec(num_frames=16, sampling="uniform", img_size=24, clips=3, crops=2)
+
+
+@pytest.fixture
+def checkpoint(model, tmp_path):
+    path = tmp_path / "vit.safetensors"
+    zoo.save_checkpoint(model, path, label_names=LABELS, clip=SPEC)
+    return path
+
+
+def test_a_saved_run_names_the_most_probable_classes(model, checkpoint, video):
+    found = predict_by_name("vit_pico", video, checkpoint=checkpoint, k=4)
+    frames = torch.from_numpy(read_frames(video))
+    views = [
+        transforms.eval_clips(frames[sampling.eval_index(SPEC, 40, clip=number)], SPEC, crops=2) for number in range(3)
+    ]
+    with torch.no_grad():
+        expected = model(torch.cat(views)).softmax(1).mean(0)
+    order = expected.argsort(descending=True)[:4].tolist()
+    assert [it.index for it in found] == order
+    assert [it.label for it in found] == [LABELS[index] for index in order]
+    torch.testing.assert_close(torch.tensor([it.probability for it in found]), expected[order])
+    assert len({round(it.probability, 4) for it in found}) == 4
+
+
+def test_all_classes_share_one(checkpoint, video):
+    found = predict_by_name("vit_pico", video, checkpoint=checkpoint, k=99)
+    assert len(found) == 6
+    assert sum(it.probability for it in found) == pytest.approx(1)
+
+
+def test_a_fresh_classifier_never_predicts_unnoticed(model, video, tmp_path):
+    torch.save(zoo.create_model("vit_pico", num_classes=6).state_dict(), tmp_path / "six.pth")
+    with pytest.raises(zoo.CheckpointError, match=r"six\.pth.*no classifier for 400 classes.*num_classes"):
+        predict_by_name("vit_pico", video, checkpoint=tmp_path / "six.pth")
+    assert zoo.create_model("vit_pico", num_classes=6, checkpoint_path=tmp_path / "six.pth").num_classes == 6
+    assert zoo.create_model("vit_pico", num_classes=3, checkpoint_path=tmp_path / "six.pth").num_classes == 3
+
+
+def test_classes_without_names_are_numbered(model, video):
+    assert predict(model, video, k=1)[0].label.startswith("class ")
+
+
+def test_the_mode_of_the_model_is_left_as_it_was(model, video):
+    model.train()
+    first, second = predict(model, video), predict(model, video)
+    assert model.training
+    assert first == second
+
+
+def test_a_video_that_cannot_be_read_is_named(model, tmp_path):
+    (tmp_path / "no.mp4").write_bytes(b"nothing")
+    with pytest.raises(DecodeError, match=r"no\.mp4"):
+        predict(model, tmp_path / "no.mp4")
+
+
+def test_what_cannot_predict_says_why(model, video):
+    with pytest.raises(ValueError, match="at least one class must be asked for, not 0"):
+        predict(model, video, k=0)
+    with pytest.raises(ValueError, match="no classes"):
+        predict(zoo.create_model("vit_pico", num_classes=0), video)
+    with pytest.raises(ValueError, match="does not say which clips"):
+        predict(zoo.VideoModel(model.backbone, model.head), video)
+
+
+def test_the_front_door_is_light_and_needs_no_video_library():
+    code = (
+        "import sys, zoo; assert 'torch' not in sys.modules; zoo.create_model; zoo.load_checkpoint; import zoo.predict;"
+        "heavy = {'av', 'decord', 'pytorch_lightning', 'transformers'} & set(sys.modules); assert not heavy, heavy;"
+        "assert set(zoo.__all__) <= set(dir(zoo)); [getattr(zoo, name) for name in zoo.__all__]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_name_that_the_front_door_does_not_have_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'creat_model'"):
+        zoo.creat_model  # noqa: B018 - the look-up is the test

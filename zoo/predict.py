@@ -1,0 +1,126 @@
+"""Class probabilities of one video file; behind `zoo predict`."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zoo.card import ClipSpec
+from zoo.data import decode, sampling, transforms
+from zoo.model import VideoModel
+from zoo.registry import create_model
+
+
+class Prediction(NamedTuple):
+    """One class and how probable it is.
+
+    Attributes:
+        label: name of the class, or "class 7" where names are unknown.
+        index: number of the class.
+        probability: between 0 and 1.
+    """
+
+    label: str
+    index: int
+    probability: float
+
+
+def predict(
+    model: VideoModel,
+    path: str | os.PathLike[str],
+    *,
+    k: int = 5,
+    clip: ClipSpec | None = None,
+    decoder: str = "pyav",
+) -> list[Prediction]:
+    """The most probable classes of a video, best first.
+
+    Softmax scores are averaged over the clips and crops of the evaluation protocol, as the reported numbers are made.
+
+    Args:
+        model: a classifier; evaluated on the device that it is on, and left in the mode that it was in.
+        path: video file.
+        k: number of classes to return; all of them when there are fewer.
+        clip: protocol; None for the model's own.
+        decoder: see `zoo.data.decode.read_frames`.
+
+    Raises:
+        ValueError: for a model without classes or without a protocol.
+        DecodeError: when the file cannot be read exactly.
+    """
+    if model.num_classes == 0:
+        raise ValueError("this model has no classes; create it with num_classes, or load a classifier")
+    if k < 1:
+        raise ValueError(f"at least one class must be asked for, not {k}")
+    clip = clip or (model.spec.clip if model.spec else None)
+    if clip is None:
+        raise ValueError("this model does not say which clips it takes; pass clip=ClipSpec(...)")
+    training = model.training
+    try:
+        scores = probabilities(model.eval(), path, clip, decoder=decoder)
+    finally:
+        model.train(training)
+    names = model.spec.label_names if model.spec else ()
+    values, classes = scores.topk(min(k, len(scores)))
+    return [
+        Prediction(names[index] if names else f"class {index}", index, value)
+        for value, index in zip(values.tolist(), classes.tolist(), strict=True)
+    ]
+
+
+@torch.inference_mode()
+def probabilities(
+    model: VideoModel, path: str | os.PathLike[str], clip: ClipSpec, *, decoder: str = "pyav"
+) -> Float[Tensor, "classes"]:
+    """Mean over all views of softmax, in float32 on the CPU.
+
+    Args:
+        model: a classifier in evaluation mode.
+        path: video file.
+        clip: protocol.
+        decoder: see `zoo.data.decode.read_frames`.
+
+    Raises:
+        DecodeError: when the file cannot be read exactly.
+    """
+    index = decode.probe(path)
+    like = next(model.parameters())
+    total = torch.zeros(model.num_classes)
+    for number in range(clip.clips):
+        frames = sampling.eval_index(clip, index.num_frames, clip=number).tolist()
+        pixels = torch.from_numpy(decode.read_frames(path, frames, decoder=decoder, index=index))
+        views = transforms.eval_clips(pixels, clip, crops=clip.crops).to(device=like.device, dtype=like.dtype)
+        total += model(views).float().softmax(1).mean(0).cpu()
+    return total / clip.clips
+
+
+def predict_by_name(
+    name: str,
+    path: str | os.PathLike[str],
+    *,
+    checkpoint: str | Path,
+    k: int = 5,
+    device: str = "cpu",
+    decoder: str = "pyav",
+) -> list[Prediction]:
+    """The most probable classes of a video, by a network that is named and a file of its weights.
+
+    Args:
+        name: architecture, such as "vit_pico".
+        path: video file.
+        checkpoint: weights. A file written by `save_checkpoint` brings options, class names and clip protocol; any
+            other must be a classifier of the architecture's default size with 400 classes.
+        k: number of classes to return.
+        device: where to compute.
+        decoder: see `zoo.data.decode.read_frames`.
+
+    Raises:
+        UnknownNameError: for an unknown name, with the closest ones.
+        CheckpointError: when the weights cannot be used.
+        DecodeError: when the video cannot be read exactly.
+    """
+    model = create_model(name, checkpoint_path=checkpoint).to(device)
+    return predict(model, path, k=k, decoder=decoder)
