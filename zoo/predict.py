@@ -19,21 +19,23 @@ class Prediction(NamedTuple):
 
     Attributes:
         label: name of the class, or "class 7" where names are unknown.
-        index: number of the class.
+        class_index: number of the class.
         probability: between 0 and 1.
     """
 
     label: str
-    index: int
+    class_index: int
     probability: float
 
 
 def predict(
-    model: VideoModel,
+    model: VideoModel | str,
     path: str | os.PathLike[str],
     *,
     k: int = 5,
+    checkpoint_path: str | Path | None = None,
     clip: ClipSpec | None = None,
+    device: str = "cpu",
     decoder: str = "pyav",
 ) -> list[Prediction]:
     """The most probable classes of a video, best first.
@@ -41,26 +43,34 @@ def predict(
     Softmax scores are averaged over the clips and crops of the evaluation protocol, as the reported numbers are made.
 
     Args:
-        model: a classifier; evaluated on the device that it is on, and left in the mode that it was in.
+        model: a classifier, which is left in the mode that it was in, or the name of an architecture.
         path: video file.
         k: number of classes to return; all of them when there are fewer.
+        checkpoint_path: weights for a model that is named. A file written by `save_checkpoint` brings options, class
+            names and clip protocol; any other must be a classifier of the architecture's default size with 400 classes.
         clip: protocol; None for the model's own.
+        device: where to compute.
         decoder: see `zoo.data.decode.read_frames`.
 
     Raises:
-        ValueError: for a model without classes or without a protocol.
-        DecodeError: when the file cannot be read exactly.
+        ValueError: for a model without weights, classes or protocol, and for an unknown name.
+        CheckpointError: when the weights cannot be used.
+        DecodeError: when the video cannot be read exactly.
     """
-    if model.num_classes == 0:
-        raise ValueError("this model has no classes; create it with num_classes, or load a classifier")
     if k < 1:
         raise ValueError(f"at least one class must be asked for, not {k}")
+    if isinstance(model, str):
+        if checkpoint_path is None:
+            raise ValueError(f"{model!r} has no weights to predict with; give a file as checkpoint_path")
+        model = create_model(model, checkpoint_path=checkpoint_path)
+    if model.num_classes == 0:
+        raise ValueError("this model has no classes; create it with num_classes, or load a classifier")
     clip = clip or (model.spec.clip if model.spec else None)
     if clip is None:
         raise ValueError("this model does not say which clips it takes; pass clip=ClipSpec(...)")
     training = model.training
     try:
-        scores = probabilities(model.eval(), path, clip, decoder=decoder)
+        scores = probabilities(model.to(device).eval(), path, clip, decoder=decoder)
     finally:
         model.train(training)
     names = model.spec.label_names if model.spec else ()
@@ -95,32 +105,3 @@ def probabilities(
         views = transforms.eval_clips(pixels, clip, crops=clip.crops).to(device=like.device, dtype=like.dtype)
         total += model(views).float().softmax(1).mean(0).cpu()
     return total / clip.clips
-
-
-def predict_by_name(
-    name: str,
-    path: str | os.PathLike[str],
-    *,
-    checkpoint: str | Path,
-    k: int = 5,
-    device: str = "cpu",
-    decoder: str = "pyav",
-) -> list[Prediction]:
-    """The most probable classes of a video, by a network that is named and a file of its weights.
-
-    Args:
-        name: architecture, such as "vit_pico".
-        path: video file.
-        checkpoint: weights. A file written by `save_checkpoint` brings options, class names and clip protocol; any
-            other must be a classifier of the architecture's default size with 400 classes.
-        k: number of classes to return.
-        device: where to compute.
-        decoder: see `zoo.data.decode.read_frames`.
-
-    Raises:
-        UnknownNameError: for an unknown name, with the closest ones.
-        CheckpointError: when the weights cannot be used.
-        DecodeError: when the video cannot be read exactly.
-    """
-    model = create_model(name, checkpoint_path=checkpoint).to(device)
-    return predict(model, path, k=k, decoder=decoder)

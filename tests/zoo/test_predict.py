@@ -9,7 +9,7 @@ import zoo
 from zoo.data import sampling, transforms
 from zoo.data.decode import DecodeError, read_frames
 from zoo.data.encode import write_video
-from zoo.predict import predict, predict_by_name
+from zoo.predict import predict
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
 
@@ -42,7 +42,7 @@ def checkpoint(model, tmp_path):
 
 
 def test_a_saved_run_names_the_most_probable_classes(model, checkpoint, video):
-    found = predict_by_name("vit_pico", video, checkpoint=checkpoint, k=4)
+    found = predict("vit_pico", video, checkpoint_path=checkpoint, k=4)
     frames = torch.from_numpy(read_frames(video))
     views = [
         transforms.eval_clips(frames[sampling.eval_index(SPEC, 40, clip=number)], SPEC, crops=2) for number in range(3)
@@ -50,14 +50,14 @@ def test_a_saved_run_names_the_most_probable_classes(model, checkpoint, video):
     with torch.no_grad():
         expected = model(torch.cat(views)).softmax(1).mean(0)
     order = expected.argsort(descending=True)[:4].tolist()
-    assert [it.index for it in found] == order
+    assert [it.class_index for it in found] == order
     assert [it.label for it in found] == [LABELS[index] for index in order]
     torch.testing.assert_close(torch.tensor([it.probability for it in found]), expected[order])
     assert len({round(it.probability, 4) for it in found}) == 4
 
 
 def test_all_classes_share_one(checkpoint, video):
-    found = predict_by_name("vit_pico", video, checkpoint=checkpoint, k=99)
+    found = predict("vit_pico", video, checkpoint_path=checkpoint, k=99)
     assert len(found) == 6
     assert sum(it.probability for it in found) == pytest.approx(1)
 
@@ -65,7 +65,7 @@ def test_all_classes_share_one(checkpoint, video):
 def test_a_fresh_classifier_never_predicts_unnoticed(model, video, tmp_path):
     torch.save(zoo.create_model("vit_pico", num_classes=6).state_dict(), tmp_path / "six.pth")
     with pytest.raises(zoo.CheckpointError, match=r"six\.pth.*no classifier for 400 classes.*num_classes"):
-        predict_by_name("vit_pico", video, checkpoint=tmp_path / "six.pth")
+        predict("vit_pico", video, checkpoint_path=tmp_path / "six.pth")
     assert zoo.create_model("vit_pico", num_classes=6, checkpoint_path=tmp_path / "six.pth").num_classes == 6
     assert zoo.create_model("vit_pico", num_classes=3, checkpoint_path=tmp_path / "six.pth").num_classes == 3
 
@@ -94,6 +94,8 @@ def test_what_cannot_predict_says_why(model, video):
         predict(zoo.create_model("vit_pico", num_classes=0), video)
     with pytest.raises(ValueError, match="does not say which clips"):
         predict(zoo.VideoModel(model.backbone, model.head), video)
+    with pytest.raises(ValueError, match="'vit_pico' has no weights to predict with"):
+        predict("vit_pico", video)
 
 
 def test_the_front_door_is_light_and_needs_no_video_library():
