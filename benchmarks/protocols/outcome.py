@@ -40,7 +40,7 @@ class Outcome:
     expected: int
     curves: list[dict[str, int | float]]
     seconds: float
-    details: dict[str, float | str] = field(default_factory=dict)
+    details: dict[str, float | int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.rows) > self.expected:

@@ -21,8 +21,8 @@ from zoo.training.module import NonFiniteError
 LAST = "last.ckpt"
 
 
-class CheckpointError(OSError):
-    """A checkpoint cannot be written or read; the message names the file."""
+class RunFileError(OSError):
+    """The checkpoint of a run cannot be written or read; the message names the file."""
 
 
 class Interrupted(SystemExit):
@@ -50,7 +50,7 @@ def save_atomically(checkpoint: Mapping[str, Any], path: Path) -> None:
     Whatever happens on the way (kill -9, full disk), `path` is the old file or the new one.
 
     Raises:
-        CheckpointError: with the reason and the free space; the temporary file is removed.
+        RunFileError: with the reason and the free space; the temporary file is removed.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -69,14 +69,14 @@ def save_atomically(checkpoint: Mapping[str, Any], path: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         free = shutil.disk_usage(path.parent).free / 2**20 if path.parent.exists() else 0.0
-        raise CheckpointError(f"cannot write {path}: {error}; {free:.1f} MiB are free there") from error
+        raise RunFileError(f"cannot write {path}: {error}; {free:.1f} MiB are free there") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint: tensors, on the CPU, and plain values only.
 
     Raises:
-        CheckpointError: when the file is absent or broken.
+        RunFileError: when the file is absent or broken.
     """
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -84,7 +84,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         # Their text may advise weights_only=False, which would run code from the file.
         told = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
         reason = str(error) if told else f"it is damaged or no checkpoint ({type(error).__name__})"
-        raise CheckpointError(f"cannot read checkpoint {path}: {reason}") from error
+        raise RunFileError(f"cannot read checkpoint {path}: {reason}") from error
     return checkpoint
 
 
@@ -195,5 +195,5 @@ class Checkpoints(Checkpoint):
         """Save what was reached, unless the failure came in the middle of a step or is about writing itself."""
         self.restore_handlers()
         untouched = not self.in_step or isinstance(exception, NonFiniteError)
-        if self.seen_step >= 0 and untouched and not isinstance(exception, CheckpointError):
+        if self.seen_step >= 0 and untouched and not isinstance(exception, RunFileError):
             self.save(trainer)

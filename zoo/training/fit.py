@@ -145,7 +145,7 @@ def fit(
     Raises:
         NonFiniteError: when the loss or its gradient is not finite, before the weights are touched.
         Interrupted: at SIGTERM or SIGINT, once the checkpoint is written.
-        CheckpointError: when a checkpoint cannot be read or written.
+        RunFileError: when a checkpoint cannot be read or written.
         ValueError: when `run_dir` holds another run, or the batch of `data` is not the recipe's.
     """
     require_batch(module.recipe, data, devices)

@@ -9,7 +9,7 @@ import torch
 
 from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData
 from zoo.training import checkpoint
-from zoo.training.checkpoint import CheckpointError, load_checkpoint, save_atomically, sweep
+from zoo.training.checkpoint import RunFileError, load_checkpoint, save_atomically, sweep
 from zoo.training.fit import fit
 from zoo.training.pretrain import Pretrain
 
@@ -30,7 +30,7 @@ def test_a_failed_write_keeps_the_old_checkpoint_and_says_why(tmp_path, monkeypa
     path = tmp_path / "last.ckpt"
     save_atomically({"step": 1}, path)
     monkeypatch.setattr(checkpoint.torch, "save", full_disk)
-    with pytest.raises(CheckpointError, match=rf"cannot write {path}: .*No space left.*MiB are free there"):
+    with pytest.raises(RunFileError, match=rf"cannot write {path}: .*No space left.*MiB are free there"):
         save_atomically({"step": 2}, path)
     monkeypatch.undo()
     assert load_checkpoint(path) == {"step": 1}
@@ -45,7 +45,7 @@ def test_a_full_disk_in_the_middle_of_a_run_stops_it_and_keeps_the_old_checkpoin
         return save(content, file) if len(calls) == 1 else full_disk(content, file)
 
     monkeypatch.setattr(checkpoint.torch, "save", fills_up)
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(RunFileError, match="No space left"):
         fit(Pretrain(MeanColour(), RECIPE), TinyData(), run_dir=tmp_path, checkpoint_every=4)
     assert calls == [4, 8]
     assert load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 4
@@ -53,7 +53,7 @@ def test_a_full_disk_in_the_middle_of_a_run_stops_it_and_keeps_the_old_checkpoin
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CheckpointError, match=r"cannot write .*/file/run/last\.ckpt"):
+    with pytest.raises(RunFileError, match=r"cannot write .*/file/run/last\.ckpt"):
         save_atomically({}, tmp_path / "file" / "run" / "last.ckpt")
 
 
@@ -81,7 +81,7 @@ def test_files_that_are_no_checkpoint_are_named_and_run_nothing(content, tmp_pat
     else:
         path.write_bytes(content)
     with pytest.raises(
-        CheckpointError, match=r"cannot read checkpoint .*/last\.ckpt: it is damaged or no checkpoint"
+        RunFileError, match=r"cannot read checkpoint .*/last\.ckpt: it is damaged or no checkpoint"
     ) as error:
         load_checkpoint(path)
     assert "weights_only" not in str(error.value)
@@ -89,7 +89,7 @@ def test_files_that_are_no_checkpoint_are_named_and_run_nothing(content, tmp_pat
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"cannot read checkpoint .*/gone\.ckpt: .*No such file"):
+    with pytest.raises(RunFileError, match=r"cannot read checkpoint .*/gone\.ckpt: .*No such file"):
         load_checkpoint(tmp_path / "gone.ckpt")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData, tiny_model
-from zoo.training.checkpoint import CheckpointError, Interrupted, load_checkpoint
+from zoo.training.checkpoint import RunFileError, Interrupted, load_checkpoint
 from zoo.training.classify import Classify
 from zoo.training.fit import evaluate, fit
 from zoo.training.log import read_log
@@ -209,7 +209,7 @@ def test_data_that_do_not_fit_the_recipe_are_refused(data, message, tmp_path):
 
 def test_a_broken_checkpoint_stops_the_run(tmp_path):
     (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match=r"cannot read checkpoint .*last\.ckpt"):
+    with pytest.raises(RunFileError, match=r"cannot read checkpoint .*last\.ckpt"):
         fit(pretrain(), TinyData(), run_dir=tmp_path)
 
 

@@ -1,0 +1,99 @@
+"""What protocols share: the model to start from, features of a frozen backbone, the model and outcome to keep."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from backbones.contract import Pool
+from benchmarks.protocols.outcome import Outcome
+from heads.attentive import AttentiveHead
+from heads.linear import LinearHead
+from zoo.card import Classifier
+from zoo.checkpoints import save_checkpoint
+from zoo.data.datamodule import VideoDataModule
+from zoo.model import VideoModel
+from zoo.training.features import FeatureBank, device_of, extract
+from zoo.training.log import Row
+from zoo.training.predictions import Predictions
+
+MODEL_FILE = "model.safetensors"
+
+
+class Banks(NamedTuple):
+    """Features of the training and the test list."""
+
+    train: FeatureBank
+    test: FeatureBank
+
+
+def build(model: Callable[[], VideoModel], seed: int) -> VideoModel:
+    """The model to start from, with weights that start fresh drawn from the seed; torch's state is kept."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return model()
+
+
+def banks(model: VideoModel, data: VideoDataModule, *, pool: Pool | None, max_bytes: int, accelerator: str) -> Banks:
+    """Features of every view of both lists, without augmentation.
+
+    Args:
+        model: only its backbone is used.
+        data: training and test clips.
+        pool: keep one vector per view; None keeps all tokens.
+        max_bytes: largest bank.
+        accelerator: where to compute, in Lightning's words.
+    """
+    found = (
+        extract(
+            model.backbone,
+            data.eval_dataloader(records),
+            pool=pool,
+            max_bytes=max_bytes,
+            device=device_of(accelerator),
+        )
+        for records in (data.train_records, data.test_records)
+    )
+    return Banks(*found)
+
+
+def keep_model(model: VideoModel, data: VideoDataModule, run_dir: Path) -> None:
+    """Write the trained model to `model.safetensors`, for `zoo predict`, if it says how it was made."""
+    if model.spec is not None:
+        save_checkpoint(model, run_dir / MODEL_FILE, clip=data.spec)
+
+
+def with_head(model: VideoModel, head: LinearHead | AttentiveHead, form: Classifier) -> VideoModel:
+    """The backbone with another head.
+
+    Args:
+        model: where the backbone comes from.
+        head: the head.
+        form: its description; the options of the backbone are kept.
+    """
+    if model.spec is None:
+        return VideoModel(model.backbone, head)
+    form = replace(form, options=model.spec.classifier.options)
+    return VideoModel(model.backbone, head, replace(model.spec, classifier=form))
+
+
+def outcome(
+    predictions: Predictions,
+    data: VideoDataModule,
+    *,
+    curves: list[Row],
+    seconds: float,
+    details: dict[str, float | int | str],
+) -> Outcome:
+    """Predictions as an outcome."""
+    return Outcome(
+        probabilities=predictions.probabilities,
+        labels=predictions.labels,
+        rows=predictions.rows,
+        expected=len(data.test_records),
+        curves=curves,
+        seconds=seconds,
+        details=details,
+    )

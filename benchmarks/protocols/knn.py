@@ -1,0 +1,60 @@
+"""k nearest neighbours on pooled features: nothing is trained and nothing chosen."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.protocols.common import banks, build, outcome
+from benchmarks.protocols.outcome import Outcome
+from heads.knn import KNN
+from zoo.data.datamodule import VideoDataModule
+from zoo.model import VideoModel
+from zoo.training.log import OnStep
+from zoo.training.probe import predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What shapes the numbers.
+
+    Attributes:
+        k: number of neighbours that vote.
+        temperature: of their votes.
+        max_bytes: largest memory for the features of a list.
+    """
+
+    k: int = 20
+    temperature: float = 0.07
+    max_bytes: int = 4 << 30
+
+
+def run(
+    model: Callable[[], VideoModel],
+    data: VideoDataModule,
+    settings: Settings,
+    *,
+    seed: int,
+    run_dir: Path,
+    on_step: OnStep | None = None,
+    accelerator: str = "auto",
+) -> Outcome:
+    """Let the training clips nearest to each test clip vote.
+
+    Args:
+        model: builds the model whose backbone is used; its head only says how many classes there are.
+        data: training and test clips.
+        settings: what shapes the numbers.
+        seed: of weights that start fresh.
+        run_dir: unused, because nothing is trained.
+        on_step: called once, when the features are there.
+        accelerator: where features are computed, in Lightning's words.
+    """
+    start, whole = time.perf_counter(), build(model, seed)
+    pool = whole.backbone.pool
+    train, test = banks(whole, data, pool=pool, max_bytes=settings.max_bytes, accelerator=accelerator)
+    if on_step is not None:
+        on_step(1, {"step": 1})
+    head = KNN(whole.num_classes, pool="mean", k=settings.k, temperature=settings.temperature)
+    predictions = predict(head.fit(train.tokens[:, 0], train.labels), test, batch_size=head.chunk)
+    return outcome(predictions, data, curves=[], seconds=time.perf_counter() - start, details={"k": settings.k})

@@ -1,0 +1,73 @@
+"""Linear probe: one linear layer on the pooled features of a frozen backbone.
+
+Features are computed once, without augmentation, and standardised by the mean and deviation of the training features,
+as the batch norm without parameters does in MAE's linear probes (arXiv 2111.06377, appendix A.1).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.protocols.common import banks, build, keep_model, outcome, with_head
+from benchmarks.protocols.outcome import Outcome
+from heads.linear import LinearHead
+from zoo.card import Classifier
+from zoo.data.datamodule import VideoDataModule
+from zoo.model import VideoModel
+from zoo.training.log import OnStep
+from zoo.training.probe import ProbeRecipe, fold_standardization, predict, probe
+
+RECIPE = ProbeRecipe(steps=400, batch_size=256, lrs=(1e-3, 1e-2, 1e-1), weight_decay=1e-4)
+EPSILON = 1e-6  # deviation below which a feature counts as constant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What shapes the numbers.
+
+    Attributes:
+        recipe: how the layer is trained.
+        max_bytes: largest memory for the features of a list.
+    """
+
+    recipe: ProbeRecipe = RECIPE
+    max_bytes: int = 4 << 30
+
+
+def run(
+    model: Callable[[], VideoModel],
+    data: VideoDataModule,
+    settings: Settings,
+    *,
+    seed: int,
+    run_dir: Path,
+    on_step: OnStep | None = None,
+    accelerator: str = "auto",
+) -> Outcome:
+    """Train the layer on features of the training list, predict the test list.
+
+    Args:
+        model: builds the model whose backbone is probed; its head only says how many classes there are.
+        data: training and test clips.
+        settings: what shapes the numbers.
+        seed: of weights that start fresh, order and held-out videos.
+        run_dir: folder for the trained model.
+        on_step: called with the step and its values.
+        accelerator: where features are computed, in Lightning's words.
+    """
+    start, whole = time.perf_counter(), build(model, seed)
+    pool, dim, num_classes = whole.backbone.pool, whole.embed_dim, whole.num_classes
+    train, test = banks(whole, data, pool=pool, max_bytes=settings.max_bytes, accelerator=accelerator)
+    mean, std = train.tokens.mean((0, 1)), train.tokens.std((0, 1)).clamp(min=EPSILON)
+    scaled = [replace(bank, tokens=(bank.tokens - mean) / std) for bank in (train, test)]
+    # Pooled features are one token, whose mean it is itself.
+    found = probe(
+        lambda: LinearHead(dim, num_classes, pool="mean"), scaled[0], settings.recipe, seed=seed, on_step=on_step
+    )
+    predictions = predict(found.head, scaled[1], batch_size=settings.recipe.batch_size)
+    fold_standardization(found.head.get_submodule("linear"), mean, std)
+    head = LinearHead(dim, num_classes, pool=pool)
+    head.load_state_dict(found.head.state_dict())
+    keep_model(with_head(whole, head, Classifier(pool=pool)), data, run_dir)
+    return outcome(predictions, data, curves=found.curves, seconds=time.perf_counter() - start, details=found.details())
