@@ -101,7 +101,8 @@ def scan_forward(
     y, _, starts = _empty_outputs(u, A, keep_starts)
     last_state = scan.A.new_empty(u.shape[0], *scan.A.shape)
     grouped_y = y.unflatten(2, (scan.A.shape[0], 1, -1))
-    scan_blocks(scan, _cut(u, A), grouped_y, last_state, starts if keep_starts else None)
+    with torch.autocast(u.device.type, enabled=False):  # which would read the states out in half precision
+        scan_blocks(scan, _cut(u, A), grouped_y, last_state, starts if keep_starts else None)
     return y, last_state.mT.flatten(1, 2).contiguous(), starts
 
 
@@ -162,7 +163,9 @@ def scan_backward(
         delta_bias=scan.A.new_zeros(0 if delta_bias is None else (groups, 1, channels)),
     )
     grouped_last = grad_last_state.unflatten(1, (groups, channels)).mT.to(scan.A.dtype)
-    differentiate_blocks(scan, _cut(u, A), grad_y.unflatten(2, (groups, 1, channels)), grouped_last, starts, grads)
+    grouped_y = grad_y.unflatten(2, (groups, 1, channels))
+    with torch.autocast(u.device.type, enabled=False):
+        differentiate_blocks(scan, _cut(u, A), grouped_y, grouped_last, starts, grads)
     return (
         grads.u.flatten(2),
         grads.delta.flatten(2),
