@@ -6,6 +6,7 @@ identity. Predictions and pictures lie next to the JSON as .npz files without pi
 """
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -267,12 +268,9 @@ def write_arrays(folder: Path, stem: str, values: Mapping[str, np.ndarray]) -> P
     """
     if objects := [name for name, value in values.items() if value.dtype.hasobject]:
         raise ValueError(f"arrays of Python objects cannot be stored safely: {objects}")
-    temporary = _temporary(folder)
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **values)  # type: ignore[arg-type]  # numpy's stub takes the names for options
-        file.flush()
-        os.fsync(file.fileno())
-    return _publish(temporary, folder, stem, ".npz")
+    content = io.BytesIO()
+    np.savez_compressed(content, **values)  # type: ignore[arg-type]  # numpy's stub takes the names for options
+    return write_new(folder, stem, ".npz", content.getvalue())
 
 
 def write_new(folder: Path, stem: str, ending: str, content: bytes) -> Path:
@@ -281,16 +279,15 @@ def write_new(folder: Path, stem: str, ending: str, content: bytes) -> Path:
     Returns:
         `stem + ending`, or the first of stem.2, stem.3, ... that is free.
     """
-    temporary = _temporary(folder)
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return _publish(temporary, folder, stem, ending)
-
-
-def _temporary(folder: Path) -> Path:
-    return folder / f".{os.getpid()}-{secrets.token_hex(6)}.tmp"
+    temporary = folder / f".{os.getpid()}-{secrets.token_hex(6)}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return _publish(temporary, folder, stem, ending)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _publish(temporary: Path, folder: Path, stem: str, ending: str) -> Path:
@@ -311,7 +308,6 @@ def _claim(temporary: Path, path: Path) -> bool:
         return False
     except OSError:
         return _claim_without_links(temporary, path)
-    temporary.unlink()
     return True
 
 

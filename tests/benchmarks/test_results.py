@@ -111,6 +111,19 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_write_that_fails_shows_nothing_and_leaves_nothing(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+
+    def full(_descriptor: int) -> None:
+        assert not list(tmp_path.glob("*.json"))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.add(make())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_name_is_claimed_without_hard_links_too(tmp_path, monkeypatch):
     def no_links(*_: object) -> None:
         raise PermissionError("this file system has no hard links")

@@ -1,0 +1,305 @@
+"""The `zoo` command: list, info, predict, compare, report."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from zoo.suggest import UnknownNameError, closest
+
+PROTOCOLS = ("finetune", "attentive", "linear", "knn")
+BUDGETS = ("smoke", "quick", "full")
+SUITES = ("digits",)
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+COMPARE_EXAMPLES = """\
+examples:
+  zoo compare vit_pico videomamba_pico --budget smoke          a minute, to see that everything works
+  zoo compare vit_pico videomamba_pico timesformer_pico        a few minutes on two cores
+  zoo compare vit_pico videomamba_pico --seeds 3 --budget full
+  zoo compare vit_pico timesformer_pico --protocol linear --out runs/linear
+
+Stop it with Ctrl-C at any time: the same command goes on where it stopped and repeats nothing."""
+LIST_EXAMPLES = """\
+examples:
+  zoo list                      everything
+  zoo list "videomamba_*"       names that fit a pattern
+  zoo list --json | jq          for programs"""
+INFO_EXAMPLES = """\
+examples:
+  zoo info vit_pico
+  zoo info videomamba_middle --json"""
+PREDICT_EXAMPLES = """\
+examples:
+  zoo predict vit_pico clip.mp4 -k 5 --checkpoint runs/compare/weights/RUN.safetensors"""
+REPORT_EXAMPLES = """\
+examples:
+  zoo report runs/compare       writes report.html and the tables again, from the result files"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names the closest options and choices, and points to --help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n{' ' * len(self.prog)}  see {self.prog} --help\n")
+
+
+def _one_of(what: str, valid: Sequence[str]) -> Callable[[str], str]:
+    """A converter that accepts some words only, and names the closest for others."""
+
+    def convert(text: str) -> str:
+        if text not in valid:
+            raise argparse.ArgumentTypeError(
+                f"unknown {what} {text!r}; did you mean {closest(text, valid, 1)[0]!r}? valid: {', '.join(valid)}"
+            )
+        return text
+
+    return convert
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    top = _Parser(
+        prog="zoo",
+        description="Video backbones side by side: one contract, one command.",
+        epilog="See zoo COMMAND --help for options and examples of a command.",
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, words: str, examples: str) -> _Parser:
+        return commands.add_parser(
+            name,
+            help=words,
+            description=words[0].upper() + words[1:] + ".",
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    made = {
+        "compare": _compare_options(
+            command("compare", "pretrain and evaluate backbones side by side, and write a report", COMPARE_EXAMPLES)
+        ),
+        "list": _list_options(command("list", "list architectures, or released weights", LIST_EXAMPLES)),
+        "info": _info_options(command("info", "tell everything that is known of an architecture", INFO_EXAMPLES)),
+        "predict": _predict_options(command("predict", "say what is seen in a video", PREDICT_EXAMPLES)),
+        "report": _report_options(command("report", "write the report of a comparison again", REPORT_EXAMPLES)),
+    }
+    return top, made
+
+
+def _compare_options(parser: _Parser) -> _Parser:
+    parser.add_argument("names", nargs="+", metavar="NAME", help="architectures, see zoo list")
+    parser.add_argument("--suite", type=_one_of("suite", SUITES), default="digits", help="videos and tasks (digits)")
+    parser.add_argument(
+        "--protocol",
+        type=_one_of("protocol", PROTOCOLS),
+        default="finetune",
+        metavar="{" + ",".join(PROTOCOLS) + "}",
+        help="how backbones are evaluated (finetune)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=_one_of("budget", BUDGETS),
+        default="quick",
+        metavar="{" + ",".join(BUDGETS) + "}",
+        help="how long to train: about a minute, minutes, hours (quick)",
+    )
+    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="training seeds 0 to N-1 (1)")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="(runs/compare)")
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        metavar="N",
+        help="runs at a time, one thread each; results do not depend on it (cores)",
+    )
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where videos and decoded frames are kept")
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and leave")
+    return parser
+
+
+def _list_options(parser: _Parser) -> _Parser:
+    parser.add_argument("filter", nargs="*", metavar="PATTERN", help='such as "videomamba_*"')
+    parser.add_argument("--family", default="", help="only this family")
+    parser.add_argument("--pretrained", action="store_true", help="released weights instead of architectures")
+    parser.add_argument("--json", action="store_true", help="names as JSON")
+    return parser
+
+
+def _info_options(parser: _Parser) -> _Parser:
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _predict_options(parser: _Parser) -> _Parser:
+    parser.add_argument("name", metavar="NAME", help="architecture")
+    parser.add_argument("video", type=Path, metavar="VIDEO")
+    parser.add_argument("-k", type=_positive, default=5, metavar="N", help="number of answers (5)")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights, such as those a comparison leaves")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _report_options(parser: _Parser) -> _Parser:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the --out of a comparison")
+    return parser
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Arguments of a known command; everything else ends with a message that names the closest."""
+    top, commands = _parsers()
+    if not argv:
+        top.print_help()
+        top.exit(USAGE_ERROR)
+    if not argv[0].startswith("-") and argv[0] not in commands:
+        top.error(_unknown("command", argv[0], commands))
+    arguments, extra = top.parse_known_args(argv)
+    if extra:
+        parser = commands[arguments.command]
+        options = [option for action in parser._actions for option in action.option_strings]
+        word = next((word for word in extra if word.startswith("-")), extra[0]).partition("=")[0]
+        parser.error(_unknown("option", word, options) if word.startswith("-") else f"unexpected argument {word!r}")
+    return arguments
+
+
+def _unknown(what: str, word: str, valid: Iterable[str]) -> str:
+    return f"unknown {what} {word!r}; did you mean {', '.join(closest(word, valid, 2))}?"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: words after `zoo`; those of the process when None.
+
+    Returns:
+        Exit status: 0 when everything asked for was done, 1 when part of it failed, 2 for a usage error, 130 when
+        interrupted.
+    """
+    arguments = _parse(sys.argv[1:] if argv is None else list(argv))
+    try:
+        return _COMMANDS[arguments.command](arguments)
+    except KeyboardInterrupt:
+        print("\nzoo: interrupted", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left (`zoo list | head`); there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except _user_errors() as error:
+        if os.environ.get("ZOO_DEBUG"):
+            raise
+        print(f"zoo {arguments.command}: {error}", file=sys.stderr)  # noqa: T201
+        return USAGE_ERROR
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Errors that a person can mend; their message says how, so a traceback would only hide it."""
+    found: list[type[Exception]] = [UnknownNameError, FileNotFoundError, PermissionError, NotADirectoryError]
+    # Looked up among what is loaded: an error of a module that nobody imported cannot have been raised.
+    for module, name in (
+        ("zoo.weight_files", "CheckpointError"),
+        ("zoo.training.checkpoint", "CheckpointError"),
+        ("zoo.data.decode", "DecodeError"),
+        ("zoo.data.loading", "UnreadableVideoError"),
+        ("benchmarks.compare", "CompareError"),
+    ):
+        if module in sys.modules:
+            found.append(getattr(sys.modules[module], name))
+    return tuple(found)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from benchmarks.compare import Request, compare
+
+    request = Request(
+        names=tuple(arguments.names),
+        suite=arguments.suite,
+        protocol=arguments.protocol,
+        budget=arguments.budget,
+        seeds=arguments.seeds,
+        out=arguments.out,
+        jobs=arguments.jobs,
+        cache=arguments.cache,
+    )
+    return compare(request, dry_run=arguments.dry_run)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from benchmarks.compare import again
+
+    return again(arguments.folder)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from zoo.registry import list_models
+
+    names = list_models(arguments.filter, pretrained=arguments.pretrained, family=arguments.family)
+    if arguments.json:
+        print(json.dumps(names))  # noqa: T201
+        return 0
+    if not names:
+        raise UnknownNameError(_nothing_fits(arguments))
+    from rich.console import Console
+
+    from zoo.info import table_of
+
+    Console().print(table_of(names))
+    return 0
+
+
+def _nothing_fits(arguments: argparse.Namespace) -> str:
+    from zoo.registry import list_models
+
+    known = list_models(pretrained=arguments.pretrained)
+    if not known:
+        return "no released weights are known to this version of the zoo; build without, or load a file of yours"
+    wanted = " ".join([*arguments.filter, *([f"family {arguments.family}"] if arguments.family else [])])
+    near = closest(arguments.filter[0].strip("*") if arguments.filter else arguments.family, known, 3)
+    return f"nothing fits {wanted!r}; did you mean {', '.join(near)}?"
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from zoo.info import describe, facts
+
+    if arguments.json:
+        print(json.dumps(facts(arguments.name), default=list))  # noqa: T201
+        return 0
+    from rich.console import Console
+
+    Console().print(describe(arguments.name))
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from zoo.predict import predict
+
+    answers = predict(arguments.name, arguments.video, k=arguments.k, checkpoint_path=arguments.checkpoint)
+    if arguments.json:
+        print(json.dumps([answer._asdict() for answer in answers]))  # noqa: T201
+        return 0
+    for answer in answers:
+        print(f"{100 * answer.probability:6.2f} %  {answer.label}")  # noqa: T201
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "compare": _compare,
+    "list": _list,
+    "info": _info,
+    "predict": _predict,
+    "report": _report,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
