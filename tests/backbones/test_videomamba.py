@@ -10,6 +10,7 @@ from backbones.positions import resize_spatial_table, resize_temporal_table
 from backbones.videomamba import VideoMamba, videomamba_pico
 from tests.support import assert_parity, load, manifest, part
 from zoo.cards.videomamba import IMAGE, PRETRAINED, VIDEO
+from zoo.reshape import inflate_kernel
 
 SHAPE = {"img_size": 16, "num_frames": 4, "patch_size": 4, "tubelet_size": 2, "embed_dim": 16, "depth": 3}
 CLASSIFIERS = [
@@ -44,7 +45,7 @@ def from_official(constructor):
     names = {"kernel_size": "tubelet_size", "norm_epsilon": "norm_eps", "bimamba": "bidirectional"}
     ours = {names.get(key, key): value for key, value in options.items()}
     if "num_frames" not in ours and "kernel_size" not in constructor:
-        ours |= {"num_frames": 1, "tubelet_size": 1}
+        ours |= {"num_frames": 1, "tubelet_size": 1, "stride": ours.get("stride", 16)}  # 16 whatever the patch size
     if not ours.pop("rms_norm", True):
         ours["norm"] = "layer"
     if isinstance(ours.get("img_size"), list):
@@ -139,6 +140,21 @@ def test_checkpoint_of_another_grid_and_length_gives_the_authors_outputs():
     assert_parity("videomamba/interp_pos time", time, tensors["output/temporal_pos_embedding"], **tolerance)
     tokens = model.forward_features(tensors["input/x"]).tokens
     assert_parity("videomamba/interp_pos tokens", tokens, tensors["output/tokens"], **tolerance)
+
+
+@pytest.mark.parametrize("mode", ["center", "mean"])
+def test_inflated_image_weights_give_the_authors_features(mode):
+    side, tensors = load(f"videomamba/inflate_k2_{mode}")
+    assert side["center"] == (mode == "center")
+    model = VideoMamba(**from_official(side["constructor"])).eval()
+    image, _ = to_ours(part(tensors, "state/"))
+    kernel = inflate_kernel(image["patch_embed.proj.weight"], side["constructor"]["kernel_size"], mode)
+    assert torch.equal(kernel, tensors["output/patch_embed.proj.weight"])
+    loaded = model.load_state_dict(image | {"patch_embed.proj.weight": kernel}, strict=False)
+    assert loaded.missing_keys == ["temporal_pos_embed"]
+    assert not loaded.unexpected_keys
+    tolerance = side["tolerance"]["float32"]
+    assert_parity(f"videomamba/inflate_k2_{mode}", model(tensors["input/x"]), tensors["output/features"], **tolerance)
 
 
 def test_target_of_masked_pretraining_is_the_stream_before_the_last_block():
