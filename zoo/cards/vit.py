@@ -254,7 +254,7 @@ def _mae_st(name: str, classifier: Classifier, *notes: str) -> Architecture:
         build=getattr(vit, name),
         clip=MAE_ST_CLIP,
         classifier=classifier,
-        converters=(mae_st_pretrain("separable"), mae_st_finetune("separable")),
+        converters=tuple(layout(tables) for layout in (mae_st_pretrain, mae_st_finetune) for tables in _MAE_ST_KEYS),
         source="arXiv 2205.09113; facebookresearch/mae_st",
         code_licence="CC-BY-NC-4.0 (the authors' code; ours is Apache-2.0)",
         shrink=SHRINK,
