@@ -151,6 +151,7 @@ def probe(
         on_step: called with the step and its values, during the final training.
     """
     accuracy: dict[float, float] = {}
+    loss: dict[float, float] = {}
     with torch.random.fork_rng():
         if len(recipe.lrs) > 1:
             inner, held = split(bank, recipe.held_out, seed)
@@ -159,8 +160,9 @@ def probe(
                 train_head(head, inner, recipe, lr=lr, seed=seed)
                 found = predict(head, held, batch_size=recipe.batch_size)
                 accuracy[lr] = (found.probabilities.argmax(1) == found.labels).float().mean().item()
-        # Of equally good rates the first is taken.
-        best = max(recipe.lrs, key=lambda lr: accuracy.get(lr, 0.0))
+                loss[lr] = F.nll_loss(found.probabilities.clamp(min=1e-12).log(), found.labels).item()
+        # Held-out sets are small and accuracies often equal; the surer answers decide then.
+        best = max(recipe.lrs, key=lambda lr: (accuracy.get(lr, 0.0), -loss.get(lr, 0.0)))
         head = seeded(make_head, seed)
         curves = train_head(head, bank, recipe, lr=best, seed=seed, on_step=on_step)
     return Probe(head=head, lr=best, held_out_accuracy=accuracy, curves=curves)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData, tiny_model
-from zoo.training.checkpoint import RunFileError, Interrupted, load_checkpoint
+from zoo.training.checkpoint import Interrupted, RunFileError, load_checkpoint
 from zoo.training.classify import Classify
 from zoo.training.fit import evaluate, fit
 from zoo.training.log import read_log

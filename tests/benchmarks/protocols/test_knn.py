@@ -1,0 +1,20 @@
+import torch
+from torch.nn import functional as F
+
+from benchmarks.protocols import knn
+from tests.benchmarks.protocols.clips import CLASSES, embed, tiny_data, tiny_model
+
+
+def test_it_votes_with_the_nearest_training_views(tmp_path):
+    data, settings = tiny_data(tmp_path), knn.Settings(k=5, temperature=0.1)
+    outcome = knn.run(tiny_model, data, settings, seed=0, run_dir=tmp_path)
+    torch.manual_seed(0)
+    model = tiny_model()
+    train, _, labels = embed(model, data, data.train_records)
+    test, rows, _ = embed(model, data, data.test_records)
+    similarity, nearest = (F.normalize(test) @ F.normalize(train).T).topk(5)
+    votes = (similarity / 0.1).exp()[:, :, None] * F.one_hot(labels[nearest], CLASSES)
+    shares = votes.sum(1) / votes.sum((1, 2), keepdim=False)[:, None]
+    expected = torch.stack([shares[rows == row].mean(0) for row in range(12)])
+    torch.testing.assert_close(outcome.probabilities, expected)
+    assert outcome.accuracy > 0.9
