@@ -91,25 +91,32 @@ def table_of(names: Sequence[str]) -> Table:
     Raises:
         UnknownNameError: for an unknown name.
     """
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))  # fits 80 columns
     table.add_column("name", no_wrap=True, min_width=max((len(name) for name in names), default=0))
     table.add_column("family", no_wrap=True)
     table.add_column("params", justify="right", no_wrap=True)
-    table.add_column("clip")
-    table.add_column("code licence")
+    table.add_column("clip", no_wrap=True)
+    table.add_column("licence", no_wrap=True)
     for name in names:
         architecture = architectures()[get_architecture(name).name]
         clip = get_card(name).clip if "." in name else architecture.clip
         size = _millions(_count(_on_meta(name).backbone))
-        table.add_row(name, architecture.family, size, clip_text(clip), architecture.code_licence.partition(" (")[0])
+        table.add_row(
+            name, architecture.family, size, clip_text(clip, views=False), architecture.code_licence.partition(" (")[0]
+        )
     return table
 
 
-def clip_text(clip: ClipSpec) -> str:
-    """A clip protocol in one line."""
-    how = f"every {clip.stride}. frame" if clip.sampling == "dense" and clip.stride > 1 else clip.sampling
-    size = f"{clip.num_frames} x {clip.img_size} px"
-    return f"{size}, {how}, {clip.clips} x {clip.crops} views"
+def clip_text(clip: ClipSpec, *, views: bool = True) -> str:
+    """A clip protocol in one line.
+
+    Args:
+        clip: the protocol.
+        views: name the clips and crops per video too.
+    """
+    how = f"stride {clip.stride}" if clip.sampling == "dense" else clip.sampling
+    text = f"{clip.num_frames} x {clip.img_size} px, {how}"
+    return f"{text}, {clip.clips} x {clip.crops} views" if views else text
 
 
 def _plain(value: object) -> object:
@@ -128,7 +135,7 @@ def _count(module: nn.Module) -> int:
 
 
 def _millions(count: int) -> str:
-    return f"{count / 1e6:,.2f} M"
+    return f"{count / 1e6:,.{1 if count >= 1e8 else 2}f} M"
 
 
 def _sides(sides: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ import zoo
 from zoo import info
 from zoo.card import Card, ClipSpec, Reported, Source, Weights
 
-EVERY = ["vit_pico", "videomae_base", "videomamba_tiny", "timesformer_joint_pico"]
+EVERY = ["vit_pico", "videomae_huge", "timesformer_hr", "timesformer_joint_pico"]
 
 
 def printed(renderable, width=200):
@@ -34,7 +34,7 @@ def test_a_description_says_what_a_person_wants_to_know():
         "86.23 M + 0.31 M for a head with 400 classes",
         "1,568 in a grid of 8 x 14 x 14",
         "2 frames of 16 x 16 px",
-        "16 x 224 px, every 4. frame, 5 x 3 views",
+        "16 x 224 px, stride 4, 5 x 3 views",
         "num_heads=12",
         "CC-BY-NC-4.0",
         "VideoMAE fine-tuned",
@@ -46,6 +46,8 @@ def test_a_description_says_what_a_person_wants_to_know():
 def test_the_list_keeps_whole_names_in_a_narrow_terminal():
     text = printed(info.table_of(EVERY), width=80)
     assert all(name in text for name in EVERY)
+    assert len(text.splitlines()) == len(EVERY) + 1
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
 
 
 def test_a_misspelt_name_gets_the_closest():
