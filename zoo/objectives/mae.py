@@ -6,7 +6,6 @@ facebookresearch/mae_st models_mae.py).
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -24,6 +23,8 @@ from zoo.objectives.contract import Loss, Objective
 
 Tubelet = tuple[int, int, int]
 Values = Float[Tensor, "batch query channels pixels"]
+MASKS = {"tube": masks.tube, "random": masks.random}
+NORMALIZATIONS = ("channel", "patch", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +40,29 @@ class PixelTarget:
         std: likewise.
         frames_per_token: frames of each tubelet that are predicted; None for all. Fewer are taken as mae_st's
             pred_t_dim does it: evenly spaced frames of the whole clip, first and last included.
+
+    Raises:
+        ValueError: for an unknown normalisation.
     """
 
-    normalize: Literal["channel", "patch", "none"] = "channel"
+    normalize: str = "channel"
     unit_range: bool = True
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     frames_per_token: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.normalize not in NORMALIZATIONS:
+            raise ValueError(f"unknown normalisation of targets {self.normalize!r}; choose from {NORMALIZATIONS}")
+
     def size(self, tubelet: Tubelet) -> Tubelet:
-        """Frames and pixels of a tubelet that are predicted."""
+        """Frames and pixels of a tubelet that are predicted.
+
+        Raises:
+            ValueError: when the predicted frames do not divide those of the tubelet.
+        """
+        if self.frames_per_token and tubelet[0] % self.frames_per_token:
+            raise ValueError(f"{self.frames_per_token} predicted frames do not divide the {tubelet[0]} of a tubelet")
         return (self.frames_per_token or tubelet[0], *tubelet[1:])
 
     def num_values(self, tubelet: Tubelet) -> int:
@@ -114,7 +128,7 @@ class MAE(Objective):
         target: what is predicted.
 
     Raises:
-        ValueError: for a student that cannot drop tokens, and for a decoder of the wrong output width.
+        ValueError: for a student that cannot drop tokens, an unknown mask, and a decoder of the wrong output width.
     """
 
     def __init__(
@@ -123,12 +137,14 @@ class MAE(Objective):
         decoder: MaskedDecoder,
         *,
         mask_ratio: float = 0.9,
-        mask: Literal["tube", "random"] = "tube",
+        mask: str = "tube",
         target: PixelTarget = VIDEOMAE_TARGET,
     ) -> None:
         super().__init__()
         if not student.drops_tokens:
             raise ValueError(f"{type(student).__name__} cannot drop tokens, which masked autoencoding needs")
+        if mask not in MASKS:
+            raise ValueError(f"unknown mask {mask!r}; choose from {tuple(MASKS)}")
         if decoder.head.out_features != target.num_values(student.tubelet):
             raise ValueError(
                 f"the decoder predicts {decoder.head.out_features} values per token, but the target has "
@@ -145,8 +161,7 @@ class MAE(Objective):
 
     def draw(self, video: Float[Tensor, "batch 3 frames height width"]) -> Int64[Tensor, "batch kept"]:
         """Visible tokens of each clip."""
-        sample = {"tube": masks.tube, "random": masks.random}[self.mask]
-        return sample(self.student.grid(video), self.mask_ratio, len(video), self.generator).to(video.device)
+        return MASKS[self.mask](self.student.grid(video), self.mask_ratio, len(video), self.generator).to(video.device)
 
     def predict(
         self, video: Float[Tensor, "batch 3 frames height width"], keep: Int64[Tensor, "batch kept"]
@@ -207,7 +222,7 @@ def mae_for(
     num_frames: int,
     *,
     mask_ratio: float = 0.9,
-    mask: Literal["tube", "random"] = "tube",
+    mask: str = "tube",
     decoder_dim: int | None = None,
     decoder_depth: int = 4,
     decoder_heads: int | None = None,

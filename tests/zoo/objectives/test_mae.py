@@ -298,3 +298,12 @@ def test_students_that_cannot_drop_tokens_and_wrong_decoders_are_refused():
     student.drops_tokens = False
     with pytest.raises(ValueError, match="ViT cannot drop tokens"):
         mae_for(student, 24, 16)
+
+
+def test_unknown_words_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown mask 'tubes'; choose from \('tube', 'random'\)"):
+        tiny(mask="tubes")
+    with pytest.raises(ValueError, match="unknown normalisation of targets 'pixel'"):
+        PixelTarget(normalize="pixel")
+    with pytest.raises(ValueError, match="3 predicted frames do not divide the 2 of a tubelet"):
+        tiny(target=PixelTarget(frames_per_token=3))
