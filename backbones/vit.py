@@ -5,6 +5,7 @@ Spatiotemporal Learners" (arXiv 2205.09113) and facebookresearch/mae_st.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -50,13 +51,13 @@ class ViT(Backbone):
     def __init__(
         self,
         *,
-        img_size: int,
-        num_frames: int,
-        patch_size: int,
-        tubelet_size: int,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
+        img_size: int = 224,
+        num_frames: int = 16,
+        patch_size: int = 16,
+        tubelet_size: int = 2,
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
         flavor: Flavor = VIDEOMAE,
@@ -108,200 +109,14 @@ def token(dim: int) -> nn.Parameter:
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, dim), std=0.02))
 
 
-def videomae_small(
-    *,
-    img_size: int = 224,
-    num_frames: int = 16,
-    patch_size: int = 16,
-    tubelet_size: int = 2,
-    embed_dim: int = 384,
-    depth: int = 12,
-    num_heads: int = 6,
-    drop_path_rate: float = 0.0,
-    final_norm: bool = True,
-    flavor: Flavor = VIDEOMAE,
-) -> ViT:
-    """VideoMAE ViT-S: width 384, 12 blocks, 6 heads (MCG-NJU/VideoMAE modeling_pretrain.py)."""
-    return ViT(
-        img_size=img_size,
-        num_frames=num_frames,
-        patch_size=patch_size,
-        tubelet_size=tubelet_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        drop_path_rate=drop_path_rate,
-        final_norm=final_norm,
-        flavor=flavor,
-    )
-
-
-def videomae_base(
-    *,
-    img_size: int = 224,
-    num_frames: int = 16,
-    patch_size: int = 16,
-    tubelet_size: int = 2,
-    embed_dim: int = 768,
-    depth: int = 12,
-    num_heads: int = 12,
-    drop_path_rate: float = 0.0,
-    final_norm: bool = True,
-    flavor: Flavor = VIDEOMAE,
-) -> ViT:
-    """VideoMAE ViT-B: width 768, 12 blocks, 12 heads (MCG-NJU/VideoMAE modeling_pretrain.py)."""
-    return ViT(
-        img_size=img_size,
-        num_frames=num_frames,
-        patch_size=patch_size,
-        tubelet_size=tubelet_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        drop_path_rate=drop_path_rate,
-        final_norm=final_norm,
-        flavor=flavor,
-    )
-
-
-def videomae_large(
-    *,
-    img_size: int = 224,
-    num_frames: int = 16,
-    patch_size: int = 16,
-    tubelet_size: int = 2,
-    embed_dim: int = 1024,
-    depth: int = 24,
-    num_heads: int = 16,
-    drop_path_rate: float = 0.0,
-    final_norm: bool = True,
-    flavor: Flavor = VIDEOMAE,
-) -> ViT:
-    """VideoMAE ViT-L: width 1024, 24 blocks, 16 heads (MCG-NJU/VideoMAE modeling_pretrain.py)."""
-    return ViT(
-        img_size=img_size,
-        num_frames=num_frames,
-        patch_size=patch_size,
-        tubelet_size=tubelet_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        drop_path_rate=drop_path_rate,
-        final_norm=final_norm,
-        flavor=flavor,
-    )
-
-
-def videomae_huge(
-    *,
-    img_size: int = 224,
-    num_frames: int = 16,
-    patch_size: int = 16,
-    tubelet_size: int = 2,
-    embed_dim: int = 1280,
-    depth: int = 32,
-    num_heads: int = 16,
-    drop_path_rate: float = 0.0,
-    final_norm: bool = True,
-    flavor: Flavor = VIDEOMAE,
-) -> ViT:
-    """VideoMAE ViT-H: width 1280, 32 blocks, 16 heads (MCG-NJU/VideoMAE modeling_pretrain.py)."""
-    return ViT(
-        img_size=img_size,
-        num_frames=num_frames,
-        patch_size=patch_size,
-        tubelet_size=tubelet_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        drop_path_rate=drop_path_rate,
-        final_norm=final_norm,
-        flavor=flavor,
-    )
-
-
-def mae_st_large(
-    *,
-    img_size: int = 224,
-    num_frames: int = 16,
-    patch_size: int = 16,
-    tubelet_size: int = 2,
-    embed_dim: int = 1024,
-    depth: int = 24,
-    num_heads: int = 16,
-    drop_path_rate: float = 0.0,
-    final_norm: bool = True,
-    flavor: Flavor = MAE_ST,
-) -> ViT:
-    """mae_st ViT-L: width 1024, 24 blocks, 16 heads (facebookresearch/mae_st models_mae.py)."""
-    return ViT(
-        img_size=img_size,
-        num_frames=num_frames,
-        patch_size=patch_size,
-        tubelet_size=tubelet_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        drop_path_rate=drop_path_rate,
-        final_norm=final_norm,
-        flavor=flavor,
-    )
-
-
-def mae_st_huge(
-    *,
-    img_size: int = 224,
-    num_frames: int = 16,
-    patch_size: int = 14,
-    tubelet_size: int = 2,
-    embed_dim: int = 1280,
-    depth: int = 32,
-    num_heads: int = 16,
-    drop_path_rate: float = 0.0,
-    final_norm: bool = True,
-    flavor: Flavor = MAE_ST,
-) -> ViT:
-    """mae_st ViT-H with patches of 14 px, as its pretraining factory builds it (facebookresearch/mae_st models_mae.py).
-
-    The fine-tuning factory of the same repository is called vit_huge_patch14 and builds patches of 16 px.
-    """
-    return ViT(
-        img_size=img_size,
-        num_frames=num_frames,
-        patch_size=patch_size,
-        tubelet_size=tubelet_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        drop_path_rate=drop_path_rate,
-        final_norm=final_norm,
-        flavor=flavor,
-    )
-
-
-def vit_pico(
-    *,
-    img_size: int = 24,
-    num_frames: int = 16,
-    patch_size: int = 8,
-    tubelet_size: int = 2,
-    embed_dim: int = 64,
-    depth: int = 4,
-    num_heads: int = 4,
-    drop_path_rate: float = 0.0,
-    final_norm: bool = True,
-    flavor: Flavor = VIDEOMAE,
-) -> ViT:
-    """VideoMAE's form at a size for the embedded suite and for tests: 16 frames of 24 x 24 px, width 64."""
-    return ViT(
-        img_size=img_size,
-        num_frames=num_frames,
-        patch_size=patch_size,
-        tubelet_size=tubelet_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        drop_path_rate=drop_path_rate,
-        final_norm=final_norm,
-        flavor=flavor,
-    )
+# MCG-NJU/VideoMAE modeling_pretrain.py
+videomae_small = partial(ViT, embed_dim=384, depth=12, num_heads=6)
+videomae_base = partial(ViT, embed_dim=768, depth=12, num_heads=12)
+videomae_large = partial(ViT, embed_dim=1024, depth=24, num_heads=16)
+videomae_huge = partial(ViT, embed_dim=1280, depth=32, num_heads=16)
+# facebookresearch/mae_st models_mae.py. The huge model has patches of 14 px here, as its pretraining factory builds it;
+# the fine-tuning factory of the same repository is called vit_huge_patch14 and builds patches of 16 px.
+mae_st_large = partial(ViT, embed_dim=1024, depth=24, num_heads=16, flavor=MAE_ST)
+mae_st_huge = partial(ViT, patch_size=14, embed_dim=1280, depth=32, num_heads=16, flavor=MAE_ST)
+# VideoMAE's form at a size for the embedded clips of 16 x 24 x 24 and for tests.
+vit_pico = partial(ViT, img_size=24, patch_size=8, embed_dim=64, depth=4, num_heads=4)
