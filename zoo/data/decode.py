@@ -9,8 +9,9 @@ damaged. See `zoo.data.decode_pyav` for how, and `Limits` for what bounds the wo
 
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import ModuleType
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import UInt8
@@ -24,7 +25,7 @@ DECODERS = ("pyav", "decord")
 
 def read_frames(
     path: str | os.PathLike[str],
-    indices: Sequence[int] | None = None,
+    indices: Iterable[SupportsIndex] | None = None,
     *,
     decoder: str = "pyav",
     limits: Limits | None = None,

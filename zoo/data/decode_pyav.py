@@ -111,6 +111,7 @@ class Track:
         self._kept: list[av.Packet] | None = None
         self._demuxer: Iterator[av.Packet] | None = None
         self._setups: set[bytes] = set()
+        self._unclean = 0
         self._numbers: dict[tuple[int, int, int], int] = {}
         self._open()
         if self.size[0] * self.size[1] > limits.frame_pixels:
@@ -140,6 +141,7 @@ class Track:
             if len(rows) >= self._limits.packets:
                 raise self._error(f"more packets than the limit of packets={self._limits.packets}")
             rows.append(_row(packet, classify(bytes(packet), packet.is_keyframe)))
+            self._unclean += packet.is_keyframe and not rows[-1].start
             if numbers and not numbers.follows(bytes(packet)):
                 raise self._error(f"pictures are missing before {self._time(packet.pts)}: their count has a gap")
             hidden = hidden or packet.is_discard
@@ -227,6 +229,8 @@ class Track:
             yield f"{hidden} of its {num_packets} packets are not shown"
         if claimed not in (0, num_packets):
             yield f"its header claims {claimed} frames, it has {num_packets} packets"
+        if self._unclean or self.table.leading:
+            yield "decoding cannot start cleanly at all of its key frames"
         if len(self._setups) > 1:
             yield "its picture size or other parameters change on the way"
         if self._decoder.pix_fmt not in ("yuv420p", "yuvj420p"):

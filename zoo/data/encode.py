@@ -14,11 +14,12 @@ from jaxtyping import UInt8
 # x264 gave different bytes from run to run at tiny sizes until these four were off.
 STEADY_X264 = {"weightp": "0", "mbtree": "0", "rc-lookahead": "0", "sc_threshold": "0"}
 
-# Encoder options that keep the bytes the same: one thread where `thread_count` alone does not reach it, and for x265 no
-# psycho-visual rate control (6 runs of 24 frames of 64x64 gave 6 different files with it, 1 without).
+# Encoder options that keep the bytes the same: one thread where `thread_count` alone does not reach it, and coding
+# units of 16 pixels for x265, which writes other bytes each time, and wrong picture hashes, when one unit covers the
+# picture.
 STEADY = {
     "libx264": STEADY_X264,
-    "libx265": {"x265-params": "pools=none:frame-threads=1:psy-rd=0:psy-rdoq=0:weightp=0:log-level=none"},
+    "libx265": {"x265-params": "pools=none:frame-threads=1:ctu=16:max-tu-size=16:log-level=none"},
     "libsvtav1": {"svtav1-params": "lp=1"},
 }
 
@@ -157,7 +158,7 @@ def _encode(
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
             unused = set(options) & set(stream.codec_context.options)
-    except av.FFmpegError as error:
+    except (av.FFmpegError, ValueError) as error:
         raise ValueError(f"{codec} in {muxer} with {options} refused {frames.shape} {pixel_format}: {error}") from error
     if unused:
         raise ValueError(f"{codec} takes no option {', '.join(sorted(unused))}")

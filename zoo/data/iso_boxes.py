@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from zoo.data.video_file import DecodeError, Limits, Source
+from zoo.data.video_file import DecodeError, Limits, Source, Window
 
 # Boxes that hold boxes (ISO/IEC 14496-12, table 1, and QuickTime's own), and how deep FFmpeg follows them.
 NESTING = frozenset(b"moov trak mdia minf stbl edts dinf udta meta wave tref sinf schi moof traf mvex mfra".split())
@@ -29,14 +29,11 @@ IN_FRAGMENTED = frozenset(
 # Boxes without which pictures are lost. Junk after the last box is common and harmless.
 MUST_FIT = (b"moov", b"mdat", b"moof")
 
-# Boxes looked at, at most: eleven hours in fragments of two seconds have 150,000.
-MAX_BOXES = 200_000
+# Boxes looked at, at most: seven hours in fragments of two seconds, of seven boxes each.
+MAX_BOXES = 100_000
 
 # Stands for what is no box at all: padding or junk, at which FFmpeg stops looking.
 JUNK = b""
-
-# Bytes read at a time while looking for boxes; a fragment's boxes fit.
-WINDOW = 4096
 
 # A file's tables cover its sound as well, in about as many packets as its pictures.
 ENTRIES_PER_PACKET = 4
@@ -59,7 +56,7 @@ def check_movie(source: Source, limits: Limits) -> None:
     Raises:
         DecodeError: they do not.
     """
-    window = _Window(source)
+    window = Window(source)
     tracks: list[dict[bytes, Box]] = []
     movie, fragments = False, 0
     for count, box in enumerate(_boxes(window, 0, source.stamp[0], 0)):
@@ -71,10 +68,10 @@ def check_movie(source: Source, limits: Limits) -> None:
         if box.kind == b"cmov":
             raise DecodeError(source.path, "compressed movie headers are not read here")
         if box.kind == b"trun":
-            fragments += window.number(box, 4)
+            fragments += _number(window, box, 4)
         elif box.kind == b"trak":
             tracks.append({})
-        elif box.kind == b"hdlr" and tracks and window.number(box, 8) == int.from_bytes(b"vide", "big"):
+        elif box.kind == b"hdlr" and tracks and _number(window, box, 8) == int.from_bytes(b"vide", "big"):
             tracks[-1][box.kind] = box
         elif box.kind in TABLES and tracks:
             if box.kind in tracks[-1]:
@@ -90,34 +87,37 @@ def check_movie(source: Source, limits: Limits) -> None:
             _check_video(window, track)
 
 
-def _entries(window: "_Window", track: dict[bytes, Box]) -> int:
+def _entries(window: Window, track: dict[bytes, Box]) -> int:
     """Index entries that FFmpeg makes for a track: its samples, once per edit."""
     sizes, times = track.get(b"stsz") or track.get(b"stz2"), track.get(b"stts")
     if sizes is None:
         return 0
-    samples = window.number(sizes, 8)
+    samples = _number(window, sizes, 8)
     # Samples are bytes of this file, whatever the table says.
-    each = window.number(sizes, 4) if sizes.kind == b"stsz" else 0
+    each = _number(window, sizes, 4) if sizes.kind == b"stsz" else 0
     if samples * each > window.source.stamp[0]:
         raise DecodeError(window.source.path, f"the tables claim {samples} samples of {each} bytes: not in this file")
     # Uncompressed sound, one sample per tick, is read in larger pieces.
-    if times is not None and (window.number(times, 4), window.number(times, 12)) == (1, 1):
+    if times is not None and (_number(window, times, 4), _number(window, times, 12)) == (1, 1):
         return 0
-    return samples * max(1, window.number(track[b"elst"], 4) if b"elst" in track else 1)
+    return samples * max(1, _number(window, track[b"elst"], 4) if b"elst" in track else 1)
 
 
-def _check_video(window: "_Window", track: dict[bytes, Box]) -> None:
+def _check_video(window: Window, track: dict[bytes, Box]) -> None:
     """Every sample of a video track has one size, one time and one place (ISO/IEC 14496-12, sections 8.4 to 8.7)."""
     path = window.source.path
-    if b"mdhd" in track and window.number(track[b"mdhd"], 20 if window.number(track[b"mdhd"], 0) >> 24 else 12) == 0:
+    if (
+        b"mdhd" in track
+        and _number(window, track[b"mdhd"], 20 if _number(window, track[b"mdhd"], 0) >> 24 else 12) == 0
+    ):
         raise DecodeError(path, "a track's clock has no ticks (timescale 0)")
     if b"stsz" not in track or b"stts" not in track:
         return
-    samples, each = window.number(track[b"stsz"], 8), window.number(track[b"stsz"], 4)
-    if not each and window.table(track[b"stsz"], 8, 1).sum() > window.source.stamp[0]:
+    samples, each = _number(window, track[b"stsz"], 8), _number(window, track[b"stsz"], 4)
+    if not each and _table(window, track[b"stsz"], 8, 1).sum() > window.source.stamp[0]:
         raise DecodeError(path, "the tables claim more bytes of pictures than the file has")
     counts: dict[bytes, int] = {
-        kind: int(window.table(track[kind], 4, 2)[:, 0].sum()) for kind in (b"stts", b"ctts") if kind in track
+        kind: int(_table(window, track[kind], 4, 2)[:, 0].sum()) for kind in (b"stts", b"ctts") if kind in track
     }
     counts[b"stsc"] = _in_chunks(window, track)
     for kind, count in counts.items():
@@ -125,17 +125,17 @@ def _check_video(window: "_Window", track: dict[bytes, Box]) -> None:
             raise DecodeError(path, f"damaged tables: {samples} sizes of samples, but {kind.decode()} has {count}")
 
 
-def _in_chunks(window: "_Window", track: dict[bytes, Box]) -> int:
+def _in_chunks(window: Window, track: dict[bytes, Box]) -> int:
     """Samples in all chunks of a track."""
     places = track.get(b"stco") or track.get(b"co64")
     if places is None or b"stsc" not in track:
         return 0
-    rows = window.table(track[b"stsc"], 4, 3)
-    last = window.number(places, 4) + 1
+    rows = _table(window, track[b"stsc"], 4, 3)
+    last = _number(window, places, 4) + 1
     return int((np.diff(rows[:, 0], append=last) * rows[:, 1]).sum())
 
 
-def _boxes(window: "_Window", start: int, end: int, depth: int) -> Iterator[Box]:
+def _boxes(window: Window, start: int, end: int, depth: int) -> Iterator[Box]:
     """All boxes in a range and in the boxes that nest, in file order."""
     position = start
     while position + 8 <= end:
@@ -155,32 +155,20 @@ def _boxes(window: "_Window", start: int, end: int, depth: int) -> Iterator[Box]
         position += size
 
 
-class _Window:
-    """Buffered reading at places that mostly go up; zeros beyond the end."""
+def _number(window: Window, box: Box, offset: int) -> int:
+    """The 32-bit number at an offset into a box, 0 beyond its end."""
+    start = box.start + offset
+    return int.from_bytes(window.read(start, 4), "big") if start + 4 <= box.end else 0
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self._start, self._data = 0, b""
 
-    def read(self, position: int, size: int) -> bytes:
-        offset = position - self._start
-        if offset < 0 or offset + size > len(self._data):
-            self.source.check_time()
-            self._start, self._data, offset = position, self.source.read_at(position, WINDOW).ljust(size, b"\0"), 0
-        return self._data[offset : offset + size]
+def _table(window: Window, box: Box, offset: int, columns: int) -> Int64[np.ndarray, "rows columns"]:
+    """The table of 32-bit numbers in a box, after its number of rows.
 
-    def number(self, box: Box, offset: int) -> int:
-        """The 32-bit number at an offset into a box."""
-        return int.from_bytes(self.read(box.start + offset, 4), "big") if box.start + offset + 4 <= box.end else 0
-
-    def table(self, box: Box, offset: int, columns: int) -> Int64[np.ndarray, "rows columns"]:
-        """The table of 32-bit numbers in a box, after its number of rows.
-
-        Raises:
-            DecodeError: the box is too small for the rows it claims.
-        """
-        rows, start = self.number(box, offset), box.start + offset + 4
-        if start + 4 * columns * rows > box.end:
-            raise DecodeError(self.source.path, f"the {box.kind.decode()} box is too small for its {rows} entries")
-        data = self.source.read_at(start, 4 * columns * rows)
-        return np.frombuffer(data, ">u4").astype(np.int64).reshape(-1, columns)
+    Raises:
+        DecodeError: the box is too small for the rows it claims.
+    """
+    rows, start = _number(window, box, offset), box.start + offset + 4
+    if start + 4 * columns * rows > box.end:
+        raise DecodeError(window.source.path, f"the {box.kind.decode()} box is too small for its {rows} entries")
+    data = window.source.read_at(start, 4 * columns * rows)
+    return np.frombuffer(data, ">u4").astype(np.int64).reshape(-1, columns)

@@ -1,6 +1,7 @@
 """Arithmetic on the packets of a video track: which frame is which, and which packets a set of frames needs."""
 
 import bisect
+import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -82,6 +83,16 @@ class PacketTable:
         if not self.timed:
             return ()
         return tuple(number for number, packet in enumerate(self.order.tolist()) if self.packets[packet].start)
+
+    @property
+    def leading(self) -> bool:
+        """Whether a picture comes after one that starts decoding in the file but before it in time."""
+        earliest = math.inf
+        for packet in reversed(self.packets):
+            if packet.start and earliest < packet.pts:
+                return True
+            earliest = min(earliest, packet.pts)
+        return False
 
 
 def tabulate(packets: Sequence[Packet], *, depth: int | None) -> PacketTable:

@@ -15,6 +15,9 @@ from zoo.data.packets import PacketTable
 # O_NONBLOCK: opening a FIFO returns at once. Neither flag exists on Windows.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
+# Bytes that a window reads at a time: the headers of a file's parts are small and far apart.
+WINDOW = 4096
+
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -166,6 +169,26 @@ class Source:
     def tell(self) -> int:
         """Position in the file."""
         return self._file.tell()
+
+
+class Window:
+    """Buffered reading of a source at places that mostly go up; zeros beyond its end."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._start, self._data = 0, b""
+
+    def read(self, position: int, size: int) -> bytes:
+        """So many bytes from a place in the file.
+
+        Raises:
+            DecodeError: the deadline has passed, or the file could not be read.
+        """
+        offset = position - self._start
+        if offset < 0 or offset + size > len(self._data):
+            self.source.check_time()
+            self._start, self._data, offset = position, self.source.read_at(position, WINDOW).ljust(size, b"\0"), 0
+        return self._data[offset : offset + size]
 
 
 def open_regular(path: str) -> io.FileIO:
