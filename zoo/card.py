@@ -40,6 +40,7 @@ Example of a family module::
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -141,10 +142,14 @@ def rename(theirs: str, ours: str) -> Rule:
 
 
 def join(theirs: tuple[str, ...], ours: str, *, dim: int = 0) -> Rule:
-    """Several tensors of equal size become one, concatenated along `dim` (separate q, k and v projections)."""
-    return Rule(
-        theirs, (ours,), lambda parts: [torch.cat(parts, dim)], lambda whole: list(whole[0].chunk(len(theirs), dim))
-    )
+    """Several tensors of equal shape become one, concatenated along `dim` (separate q, k and v projections)."""
+
+    def forward(parts: list[Tensor]) -> list[Tensor]:
+        if len({part.shape for part in parts}) != 1:
+            raise ValueError("they should have equal shapes")
+        return [torch.cat(parts, dim)]
+
+    return Rule(theirs, (ours,), forward, lambda whole: list(whole[0].chunk(len(theirs), dim)))
 
 
 def cut(theirs: str, ours: tuple[str, ...], *, sizes: tuple[int, ...], dim: int = 0) -> Rule:
@@ -223,8 +228,13 @@ class Converter:
 
 def stars(template: str, key: str) -> tuple[str, ...] | None:
     """What the stars of `template` stand for in `key`; None when the key does not fit."""
-    match = re.fullmatch(re.escape(template).replace(r"\*", "(.+?)"), key)
+    match = _pattern(template).fullmatch(key)
     return match.groups() if match else None
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.escape(template).replace(r"\*", "(.+?)"))
 
 
 def fits(template: str, key: str) -> bool:
@@ -257,12 +267,28 @@ def _translate(state: State, steps: list[_Step], dropped: list[str]) -> Converte
         names = [fill(source, values) for source in sources]
         if absent := [name for name in names if name not in parts]:
             raise ValueError(f"{sorted(parts)[0]!r} is there but {absent[0]!r}, which belongs to it, is not")
-        for target, tensor in zip(targets, transform([parts[name] for name in names]), strict=True):
+        results = _transformed(transform, names, parts)
+        for target, tensor in zip(targets, results, strict=True):
             name = fill(target, values)
             if name in converted:
                 raise ValueError(f"two tensors claim the name {name!r}; one of them is {names[0]!r}")
             converted[name] = tensor
     return Converted(converted, dropped, unexpected)
+
+
+def _transformed(
+    transform: Callable[[list[Tensor]], list[Tensor]], names: list[str], parts: Mapping[str, Tensor]
+) -> list[Tensor]:
+    """The tensors of a rule's other side.
+
+    Raises:
+        ValueError: naming tensors that the rule cannot work on because of their shapes.
+    """
+    try:
+        return transform([parts[name] for name in names])
+    except (ValueError, RuntimeError, IndexError) as error:
+        shapes = ", ".join(f"{name!r} {list(parts[name].shape)}" for name in names)
+        raise ValueError(f"wrong shapes of {shapes}: {error}") from None
 
 
 def _place(key: str, steps: list[_Step]) -> tuple[int, tuple[str, ...]] | None:

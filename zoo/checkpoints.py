@@ -62,7 +62,7 @@ def load_checkpoint(
         state = fit_to_model(
             found, own, report, tubelet=model.backbone.tubelet, strict=strict, resize=resize_positions, inflate=inflate
         )
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise CheckpointError(path, str(error)) from None
     with torch.no_grad():
         for name, tensor in state.items():
@@ -169,7 +169,7 @@ def save_checkpoint(
         raise ValueError(f"an option of the model cannot be written down: {error}") from None
     # Copies, because the format refuses tensors that share memory.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    _write(state, Path(path).expanduser(), text)
+    _write(state, Path(os.path.expanduser(path)), text)
 
 
 def _write(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

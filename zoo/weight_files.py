@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 MAX_TENSORS = 20_000  # the largest released file of the families has 582; headers of 100 000 entries take seconds
+SPARE_BYTES = 2**28  # tensors that share memory, such as tied weights and expanded tables, claim more than is stored
 WRAPPERS = ("state_dict", "model", "module", "model_state", "model_state_dict")
 _REFUSED_CLASS = re.compile(r"GLOBAL (\S+)|Trying to call .*?function (\S+)|class (\S+)", re.S)
 
@@ -62,7 +63,7 @@ def read_weights(path: str | Path) -> Contents:
     Raises:
         CheckpointError: for whatever is not a sound file of weights.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     kind = _sniff(path)
     if kind == "safetensors":
         state, metadata = _read_safetensors(path)
@@ -78,7 +79,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     Raises:
         CheckpointError: as `read_weights`.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if _sniff(path) != "safetensors":
         return {}
     try:
@@ -110,7 +111,17 @@ def unwrap(value: object, path: str | Path) -> Contents:
         raise CheckpointError(path, f"{len(state)} tensors; no network of the zoo has more than {MAX_TENSORS}")
     if odd := [name for name, tensor in state.items() if tensor.layout != torch.strided or tensor.is_quantized]:
         raise CheckpointError(path, f"{odd[0]!r} is a sparse or quantised tensor")
+    _check_claims(state, path)
     return Contents(state, ".".join(wrappers), [key for key in value if key not in state], {})
+
+
+def _check_claims(state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse tensors that repeat few stored values many times: they would fill the memory when they are copied."""
+    real = [tensor for tensor in state.values() if not tensor.is_meta]
+    stored = sum({it.untyped_storage().data_ptr(): it.untyped_storage().nbytes() for it in real}.values())
+    claimed = sum(it.numel() * it.element_size() for it in real)
+    if claimed > 2 * stored + SPARE_BYTES:
+        raise CheckpointError(path, f"its tensors claim {claimed:,} bytes, but only {stored:,} are there")
 
 
 def _wrapped(value: Mapping[Any, Any]) -> str:

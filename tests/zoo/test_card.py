@@ -113,6 +113,13 @@ def test_a_tensor_that_lacks_its_companions_is_named():
         LAYOUT.to_zoo(state)
 
 
+def test_parts_of_unequal_shape_are_not_joined():
+    state = toy_state()
+    state["layers.1.q.weight"], state["layers.1.k.weight"] = torch.randn(5, 4), torch.randn(3, 4)
+    with pytest.raises(ValueError, match=r"wrong shapes of 'layers\.1\.q\.weight' \[5, 4\], .*equal shapes"):
+        LAYOUT.to_zoo(state)
+
+
 def test_two_tensors_for_one_name_are_refused():
     both = Converter(name="both", needs=("a",), rules=(rename("a", "backbone.x"), rename("b", "backbone.x")))
     with pytest.raises(ValueError, match=r"claim the name 'backbone\.x'"):

@@ -139,3 +139,47 @@ def test_image_weights_become_video_weights_only_when_asked(mode):
     torch.testing.assert_close(kernel.sum(2, keepdim=True), flat)
     assert torch.equal(kernel[:, :, 1:2], flat) == (mode == "center")
     assert not model.backbone.temporal_pos_embed.any()
+
+
+SMALL = {"num_classes": 5, "img_size": 16, "num_frames": 4, "patch_size": 8, "embed_dim": 16, "depth": 1}
+WRONG_SHAPES = {
+    "one row more": lambda it: torch.cat([it, it[:1]]),
+    "one column less": lambda it: it[..., :-1],
+    "a single number": lambda it: it.flatten()[0],
+}
+LAYOUTS = [
+    (name, converter.name)
+    for name in ("videomae_base", "mae_st_large", "videomamba_tiny", "timesformer_base")
+    for converter in zoo.get_architecture(name).converters
+    if "pretrain" not in converter.name and "joint" not in converter.name
+]
+
+
+@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
+def test_no_wrong_shape_of_any_official_tensor_gets_in_or_out_as_another_error(name, layout):
+    options = {**SMALL, **({} if name == "videomamba_tiny" else {"num_heads": 2})}
+    if "image" in layout:
+        options["num_frames"] = 1
+    model = zoo.create_model(name, **options)
+    (converter,) = [it for it in model.spec.architecture.converters if it.name == layout]
+    weights = {key: torch.randn_like(tensor) for key, tensor in model.state_dict().items()}
+    official = converter.to_official(weights).state
+    zoo.load_checkpoint(model, official)
+    assert_equal(model.state_dict(), weights)
+    other = {key: tensor + 1 for key, tensor in official.items()}
+    for key, tensor in official.items():
+        for change in WRONG_SHAPES.values():
+            if tensor.ndim == 0:
+                continue
+            with pytest.raises(CheckpointError):
+                zoo.load_checkpoint(model, {**other, key: change(tensor)})
+    assert_equal(model.state_dict(), weights)
+
+
+def test_tensors_that_claim_more_values_than_they_store_are_refused(model, tmp_path):
+    before = snapshot(model)
+    bomb = torch.ones(1, 1).expand(100_000, 100_000)
+    path = torch_file(tmp_path / "bomb.pth", {**before, **{f"blocks.{i}.attn.q.weight": bomb for i in range(3)}})
+    with pytest.raises(CheckpointError, match=r"bomb\.pth.*tensors claim 120,000,\d+,\d+ bytes"):
+        zoo.load_checkpoint(model, path)
+    assert_equal(model.state_dict(), before)

@@ -4,7 +4,6 @@ import json
 import pytest
 from rich.console import Console
 
-import zoo
 from zoo import info
 from zoo.card import Card, ClipSpec, Reported, Source, Weights
 

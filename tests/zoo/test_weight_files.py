@@ -202,6 +202,13 @@ def test_a_bad_file_is_one_named_error_and_changes_nothing(model, tmp_path, kind
     assert not (tmp_path.parent / "escaped").exists()
 
 
+@pytest.mark.parametrize("path", ["~nobody_of_this_name/a.pth", "http://127.0.0.1/a.pth", "a\0b.pth", ""])
+def test_names_that_are_no_files_are_named(path):
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(path)
+    assert isinstance(caught.value.reason, str)
+
+
 def test_errors_survive_the_way_out_of_a_worker_process(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         read_weights(tmp_path / "none.pth")
