@@ -58,14 +58,8 @@ def read(
         raise DecodeError(path, f"not offered to decord: {reason}")
     frames = checked_indices(path, indices, index.num_frames)
     check_output(path, len(frames), index.height, index.width, limits)
-    import decord
-
     try:
-        # An absolute path, so that no name looks like a protocol to decord.
-        reader = decord.VideoReader(os.path.abspath(path), num_threads=1)
-        count, batch = len(reader), reader.get_batch(frames)
-        # With decord.bridge set elsewhere it returns another library's arrays.
-        pictures = batch.asnumpy() if hasattr(batch, "asnumpy") else np.asarray(batch)
+        count, pictures = read_unchecked(path, frames)
     except Exception as error:
         raise DecodeError(
             path, f"decord: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
@@ -73,3 +67,18 @@ def read(
     if count != index.num_frames or pictures.shape != (len(frames), index.height, index.width, 3):
         raise DecodeError(path, f"decord finds {count} frames and returns {pictures.shape}; PyAV's index disagrees")
     return pictures
+
+
+def read_unchecked(path: str, indices: list[int]) -> tuple[int, UInt8[np.ndarray, "frames height width 3"]]:
+    """Number of frames that decord finds, and the asked ones, whatever the file: `read` without its checks.
+
+    Raises:
+        Exception: whatever decord raises; some files end the process instead.
+    """
+    import decord
+
+    # An absolute path, so that no name looks like a protocol to decord.
+    reader = decord.VideoReader(os.path.abspath(path), num_threads=1)
+    batch = reader.get_batch(indices)
+    # With decord.bridge set elsewhere it returns another library's arrays.
+    return len(reader), batch.asnumpy() if hasattr(batch, "asnumpy") else np.asarray(batch)
