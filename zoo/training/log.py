@@ -99,6 +99,8 @@ class Bar(Callback):
                 name, total=trainer.max_steps, completed=trainer.global_step, loss=math.nan
             )
             self.progress.start()
+            if isinstance(pl_module, TrainingModule):
+                self.progress.console.print(pl_module.group_table(), highlight=False)
 
     def step(self, step: int, row: Row) -> None:
         """Move on to a step."""

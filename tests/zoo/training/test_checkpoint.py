@@ -21,6 +21,16 @@ def test_what_was_saved_comes_back(tmp_path):
     assert loaded == {"steps": [1, 2], "name": "run"}
 
 
+def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    path, events = tmp_path / "last.ckpt", []
+    flush, rename = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (events.append(("flush", path.exists())), flush(handle))[1])
+    monkeypatch.setattr(Path, "replace", lambda old, new: (events.append(("rename", new)), rename(old, new))[1])
+    save_atomically({"step": 1}, path)
+    # The file first, then its new name, then the folder that holds the name.
+    assert events == [("flush", False), ("rename", path), ("flush", True)]
+
+
 def full_disk(checkpoint, file):
     file.write(b"half of it")
     raise OSError(errno.ENOSPC, "No space left on device")

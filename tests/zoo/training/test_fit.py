@@ -246,9 +246,10 @@ def test_progress_sees_every_logged_step(tmp_path):
     assert [row for _, row in seen] == report.curves
 
 
-def test_the_bar_shows_steps_and_loss(tmp_path, capsys):
+def test_the_bar_shows_groups_steps_and_loss(tmp_path, capsys):
     report = fit(pretrain(), TinyData(), run_dir=tmp_path, progress="bar")
     assert "12/12" in (out := capsys.readouterr().out)
+    assert "objective.decoder.weight" in out
     assert f"loss {report.curves[-1]['loss']:.4f}" in out
 
 
