@@ -74,7 +74,8 @@ def test_classes_without_names_are_numbered(model, video):
     assert predict(model, video, k=1)[0].label.startswith("class ")
 
 
-def test_the_mode_of_the_model_is_left_as_it_was(model, video):
+def test_dropout_is_off_and_the_mode_of_the_model_is_left_as_it_was(model, video):
+    model.head.dropout.p = 0.5
     model.train()
     first, second = predict(model, video), predict(model, video)
     assert model.training
