@@ -9,6 +9,7 @@ are safe.
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -94,7 +95,7 @@ class _Work:
         adjoint: gradients of the states, of the same shape.
     """
 
-    def __init__(self, scan: Direction, samples: int, steps: int, *, backward: bool) -> None:
+    def __init__(self, scan: Direction, steps: int, samples: int, *, backward: bool) -> None:
         shape = (samples, *scan.A.shape)
         line = scan.A.new_empty(steps + 1, *shape)
         self.start, self.states, self.previous = (
@@ -152,14 +153,14 @@ def scan_blocks(scan: Direction, blocks: Cut, y: Tensor, last_state: Tensor, sta
         starts: output, `[chunks, batch, groups, state, channels]` flattened.
     """
     kept = None if starts is None else starts.unflatten(0, (-1, *last_state.shape))
+    works = _works(scan, blocks, backward=False)
     for samples in _sample_blocks(scan, blocks):
         chunks = _chunks(scan, samples, blocks.steps)
         outputs = _by_step(y, samples).split(blocks.steps)
-        works = _works(scan, samples, blocks, backward=False)
         carry = torch.zeros_like(last_state[samples])
         for index in _order(len(chunks), scan.reverse):
             chunk = _load(scan, chunks[index])
-            work = works[len(chunk.u)]
+            work = works[chunk.u.shape[0], chunk.u.shape[1]]
             work.start.copy_(carry)
             if kept is not None:
                 kept[index, samples] = carry
@@ -177,15 +178,15 @@ def differentiate_blocks(
 ) -> None:
     """Fill `grads`, recomputing the states of every block from the one before it; shapes as in `scan_blocks`."""
     kept = starts.unflatten(0, (-1, *grad_last_state.shape))
+    works = _works(scan, blocks, backward=True)
     for samples in _sample_blocks(scan, blocks):
         chunks = _chunks(scan, samples, blocks.steps)
         grads_y = _by_step(grad_y, samples).split(blocks.steps)
         targets = _gradient_chunks(grads, samples, blocks.steps)
-        works = _works(scan, samples, blocks, backward=True)
         carry = grad_last_state[samples].clone()
         for index in _order(len(chunks), not scan.reverse):
             chunk = _load(scan, chunks[index])
-            work = works[len(chunk.u)]
+            work = works[chunk.u.shape[0], chunk.u.shape[1]]
             work.start.copy_(kept[index, samples])
             _recur(scan, chunk, work)
             dy = _contiguous(grads_y[index], scan.A.dtype)
@@ -240,7 +241,8 @@ def _over_state(weights: Tensor, block: Tensor) -> Tensor:
     """Sum over the state axis of weights times block: `[steps, samples, groups, 1, channels]`."""
     if weights.ndim == 3:
         return (weights * block).sum(-2, keepdim=True)
-    return torch.bmm(weights.flatten(0, 2).mT, block.flatten(0, 2)).unflatten(0, block.shape[:3])
+    rows = weights.reshape(-1, 1, block.shape[3])
+    return torch.bmm(rows, block.flatten(0, 2)).unflatten(0, block.shape[:3])
 
 
 def _add_weights(grad: Tensor, weights: Tensor, product: Tensor) -> None:
@@ -260,11 +262,11 @@ def _sample_blocks(scan: Direction, blocks: Cut) -> Iterator[slice]:
     return (slice(start, min(start + blocks.samples, batch)) for start in range(0, batch, blocks.samples))
 
 
-def _works(scan: Direction, samples: slice, blocks: Cut, *, backward: bool) -> dict[int, _Work]:
-    """Work spaces for all numbers of tokens that the chunks of a sequence have: a full one, and a last one."""
-    length = scan.u.shape[1]
-    sizes = {blocks.steps, length % blocks.steps or blocks.steps}
-    return {steps: _Work(scan, samples.stop - samples.start, steps, backward=backward) for steps in sizes}
+def _works(scan: Direction, blocks: Cut, *, backward: bool) -> dict[tuple[int, int], _Work]:
+    """Work spaces for all sizes of blocks (tokens, samples): there are full ones, and last ones on both axes."""
+    batch, length = scan.u.shape[:2]
+    steps, samples = ({size, total % size or size} for size, total in ((blocks.steps, length), (blocks.samples, batch)))
+    return {sizes: _Work(scan, *sizes, backward=backward) for sizes in product(steps, samples)}
 
 
 def _chunks(scan: Direction, samples: slice, steps: int) -> list[tuple[Tensor, ...]]:

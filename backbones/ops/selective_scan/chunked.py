@@ -24,10 +24,8 @@ from backbones.ops.selective_scan.blocks import (
 )
 from backbones.ops.selective_scan.contract import ScanInputs, Scanned, accumulation_dtype
 
-_INPUTS = (
-    "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, "
-    "bool delta_softplus, bool reverse"
-)
+FORWARD = "zoo::chunked_scan"
+BACKWARD = "zoo::chunked_scan_backward"
 
 
 def chunked_scan(
@@ -48,7 +46,7 @@ def _scan(inputs: ScanInputs, reverse: bool, delta_softplus: bool) -> tuple[Tens
     B, C = (w if w.ndim == 2 else w.permute(0, 3, 1, 2) for w in (inputs.B, inputs.C))
     tensors = (inputs.u.mT, inputs.delta.mT, inputs.A, B, C, inputs.D, inputs.delta_bias)
     needs_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    y, last_state, _ = scan_forward(*tensors, delta_softplus, reverse, needs_grad)
+    y, last_state, _ = torch.ops.zoo.chunked_scan(*tensors, delta_softplus, reverse, needs_grad)
     return y, last_state
 
 
@@ -62,11 +60,6 @@ def scan_flops(batch: int, dim: int, length: int, state: int) -> int:
     return 9 * batch * dim * length * state
 
 
-@torch.library.custom_op(
-    "zoo::chunked_scan",
-    mutates_args=(),
-    schema=f"({_INPUTS}, bool keep_starts) -> (Tensor y, Tensor last_state, Tensor starts)",
-)
 def scan_forward(
     u: Tensor,
     delta: Tensor,
@@ -106,7 +99,6 @@ def scan_forward(
     return y, last_state.mT.flatten(1, 2).contiguous(), starts
 
 
-@scan_forward.register_fake
 def _shapes_of_forward(
     u: Tensor,
     delta: Tensor,
@@ -122,12 +114,6 @@ def _shapes_of_forward(
     return _empty_outputs(u, A, keep_starts)
 
 
-@torch.library.custom_op(
-    "zoo::chunked_scan_backward",
-    mutates_args=(),
-    schema="(Tensor grad_y, Tensor grad_last_state, Tensor starts, Tensor[] tensors, Tensor? D, Tensor? delta_bias, "
-    "bool delta_softplus, bool reverse) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
 def scan_backward(
     grad_y: Tensor,
     grad_last_state: Tensor,
@@ -175,7 +161,6 @@ def scan_backward(
     )
 
 
-@scan_backward.register_fake
 def _shapes_of_backward(
     grad_y: Tensor,
     grad_last_state: Tensor,
@@ -211,22 +196,23 @@ def _differentiate(
         grad_y = starts.new_zeros(u.shape)
     if grad_last_state is None:
         grad_last_state = starts.new_zeros(u.shape[0], *A.shape)
-    grads = scan_backward(grad_y, grad_last_state, starts, tensors, D, delta_bias, ctx.delta_softplus, ctx.reverse)
+    grads = torch.ops.zoo.chunked_scan_backward(
+        grad_y, grad_last_state, starts, tensors, D, delta_bias, ctx.delta_softplus, ctx.reverse
+    )
     optional = (None if t is None else grad for t, grad in zip((D, delta_bias), grads[5:], strict=True))
     return *grads[:5], *optional, None, None, None
 
 
-scan_forward.register_autograd(_differentiate, setup_context=_save_for_backward)
+def _refuse(ctx: Any, *grads: Tensor | None) -> None:
+    raise RuntimeError("the chunked selective scan has no second derivative; implementation='reference' has")
 
 
-@register_flop_formula(torch.ops.zoo.chunked_scan)
 def _forward_flops(
     u: tuple[int, ...], delta: tuple[int, ...], A: tuple[int, ...], *rest: object, out_shape: object = None
 ) -> int:
     return scan_flops(u[0], u[2], u[1], A[1])
 
 
-@register_flop_formula(torch.ops.zoo.chunked_scan_backward)
 def _backward_flops(
     grad_y: tuple[int, ...], grad_last_state: tuple[int, ...], *rest: object, out_shape: object = None
 ) -> int:
@@ -285,3 +271,26 @@ def _empty_outputs(u: Tensor, A: Tensor, keep_starts: bool) -> tuple[Tensor, Ten
         u.new_empty(batch, *A.shape, dtype=dtype),
         u.new_empty(kept, dtype=dtype),
     )
+
+
+# Not torch.library.custom_op, which would load torch's compiler (seconds) at the first call of every process.
+torch.library.define(
+    FORWARD,
+    "(Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias, bool delta_softplus, "
+    "bool reverse, bool keep_starts) -> (Tensor y, Tensor last_state, Tensor starts)",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+torch.library.define(
+    BACKWARD,
+    "(Tensor grad_y, Tensor grad_last_state, Tensor starts, Tensor[] tensors, Tensor? D, Tensor? delta_bias, "
+    "bool delta_softplus, bool reverse) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+torch.library.impl(FORWARD, "default", scan_forward)
+torch.library.impl(BACKWARD, "default", scan_backward)
+torch.library.register_fake(FORWARD, _shapes_of_forward)
+torch.library.register_fake(BACKWARD, _shapes_of_backward)
+torch.library.register_autograd(FORWARD, _differentiate, setup_context=_save_for_backward)
+torch.library.register_autograd(BACKWARD, _refuse)
+register_flop_formula(torch.ops.zoo.chunked_scan)(_forward_flops)
+register_flop_formula(torch.ops.zoo.chunked_scan_backward)(_backward_flops)
