@@ -45,7 +45,7 @@ TRAIN_SHARE = 2 / 3
 
 # Every frame of `motion` and `order` is coded on its own at one quantiser: a frame then decodes to the same pixels
 # wherever it stands, and neither prediction nor rate control carries a trace of what came before it.
-ALL_INTRA = {"g": "1", "bf": "0", "qp": "18", "preset": "superfast"}
+ALL_INTRA = {"g": "1", "bf": "0", "qp": "20", "preset": "ultrafast"}
 # `appearance` is coded as videos usually are, with predicted and reordered frames.
 ORDINARY = {"g": "8", "bf": "2", "crf": "18", "preset": "superfast"}
 ENCODING = {"appearance": ORDINARY, "motion": ALL_INTRA, "order": ALL_INTRA}

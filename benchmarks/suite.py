@@ -1,0 +1,127 @@
+"""What a suite is: the constants of a set of videos and how its lists are read.
+
+A suite's quirks live in its own file under `benchmarks/suites/` and nowhere else. Rendering, downloading or finding the
+videos is left to `Suite.prepare`; what comes back answers for lists, hashes and decoded clips.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from zoo.card import ClipSpec
+from zoo.data.cache import FrameCache
+from zoo.data.records import Record
+from zoo.suggest import unknown
+
+
+@runtime_checkable
+class Videos(Protocol):
+    """A suite's videos on this machine."""
+
+    def records(self, task: str, split: str) -> list[Record]:
+        """The list of a task and split."""
+
+    def pretraining(self) -> list[Record]:
+        """Clips for pretraining, without labels; none of a test split."""
+
+    def split_hash(self, task: str, split: str) -> str:
+        """Hash of a list and of its videos."""
+
+    def cache(self, *, workers: int | None = None, progress: bool = True) -> FrameCache | None:
+        """All videos decoded, for suites small enough; None for others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One question that a suite asks.
+
+    Attributes:
+        name: as the command line knows it.
+        question: what is asked, in one sentence.
+        classes: names, in the order of the labels.
+        metric: headline metric; "top1" is averaged over videos, not over classes.
+        num_frames: frames of a video; None where they vary.
+        sampling: rule that chooses the frames of a clip (see `zoo.data.sampling`).
+        clips: temporal clips per video in evaluation.
+        crops: spatial crops per clip in evaluation.
+        flip: horizontal flips are allowed in training.
+        videos_per_scene: consecutive videos of the lists that show one scene; they are not independent samples, so
+            intervals and tests draw them together.
+        ceiling: accuracy that a system without any sense of order can reach at best; None where order plays no part.
+        leak_bounds: control -> accuracy that its 95 % interval must not lie above, or the suite leaks.
+    """
+
+    name: str
+    question: str
+    classes: tuple[str, ...]
+    metric: Literal["top1"] = "top1"
+    num_frames: int | None = None
+    sampling: Literal["dense", "uniform", "segments"] = "uniform"
+    clips: int = 1
+    crops: int = 1
+    flip: bool = True
+    videos_per_scene: int = 1
+    ceiling: float | None = None
+    leak_bounds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of guessing among balanced classes."""
+        return 1 / len(self.classes)
+
+    def clip_spec(self, network: ClipSpec) -> ClipSpec:
+        """The clips that a network gets here: its frames, size and normalisation, this task's sampling and views."""
+        return replace(
+            network,
+            sampling=self.sampling,
+            clips=self.clips,
+            crops=self.crops,
+            flip=network.flip and self.flip,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Constants of a set of videos.
+
+    Attributes:
+        name: as the command line knows it.
+        description: what it is, in a sentence or two, for reports.
+        tasks: in the order of tables.
+        splits: names of the lists.
+        test_split: the list that accuracies are measured on.
+        licence: of the videos.
+        source: where they come from.
+        quirks: what one must know to read its numbers.
+        prepare: finds or makes the videos; takes the folder that holds or will hold them (None for the default) and
+            whether to show progress.
+        side_px: shorter side of the videos in pixels; None where they vary or are large enough for every network.
+    """
+
+    name: str
+    description: str
+    tasks: tuple[Task, ...]
+    splits: tuple[str, ...]
+    test_split: str
+    licence: str
+    source: str
+    quirks: tuple[str, ...]
+    prepare: Callable[[Path | None, bool], Videos]
+    side_px: int | None = None
+
+    def task(self, name: str) -> Task:
+        """The task of a name.
+
+        Raises:
+            KeyError: naming the closest ones.
+        """
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise unknown("task", name, [task.name for task in self.tasks])
