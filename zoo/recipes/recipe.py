@@ -74,3 +74,8 @@ class Recipe:
             raise ValueError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
+
+
+def steps_of(epochs: int, *, videos: int, global_batch: int) -> int:
+    """Optimiser steps of a number of passes over a list, counting whole batches only, as the MAE family does."""
+    return epochs * (videos // global_batch)

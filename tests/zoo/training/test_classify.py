@@ -34,6 +34,13 @@ def test_a_frozen_backbone_does_not_change_and_stays_in_evaluation_mode(tmp_path
     assert {place.name for place in module.placements()} == {"model.head.linear.weight", "model.head.linear.bias"}
 
 
+def test_a_frozen_backbone_is_in_evaluation_mode_whoever_trains_it():
+    module = Classify(tiny_model(), RECIPE, frozen=True)
+    assert not any(part.training for part in module.model.backbone.modules())
+    assert module.model.head.training
+    assert not any(part.training for part in module.train().model.backbone.modules())
+
+
 def test_fine_tuning_changes_everything(tmp_path):
     model = tiny_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
