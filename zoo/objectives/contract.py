@@ -22,7 +22,8 @@ class Objective(nn.Module, ABC):
     """What a student learns from a batch of clips.
 
     Masks are drawn inside, from the grid, with `generator`, so the data module is the same for every objective. The
-    training module seeds the generator once per process and keeps its state in checkpoints.
+    training module seeds the generator before every batch from (seed, step, process), so a resumed run draws what the
+    uninterrupted one would have drawn; an objective keeps no other source of randomness.
 
     Attributes:
         student: the backbone that is trained and exported.

@@ -22,10 +22,10 @@ class TinyBackbone(Backbone):
 
     embed_dim, depth, tubelet, pool = 16, 2, (2, 4, 4), "mean"
 
-    def __init__(self):
+    def __init__(self, drop_path=0.2):
         super().__init__()
         self.patch_embed = PatchEmbed3d(16, self.tubelet)
-        self.blocks = nn.ModuleList(Block(16, 2, drop_path=0.2) for _ in range(2))
+        self.blocks = nn.ModuleList(Block(16, 2, drop_path=drop_path) for _ in range(2))
         self.norm = nn.LayerNorm(16)
 
     def forward_intermediates(self, video, layers, keep=None, *, norm=True):
@@ -100,7 +100,7 @@ def collate(items):
 
 
 class TinyData(lightning.LightningDataModule):
-    def __init__(self, batch_size=4, num_workers=0, seed=0, rows=10, num_classes=4, views=1, poison=None):
+    def __init__(self, batch_size=4, num_workers=0, seed=0, rows=10, num_classes=4, views=1):
         super().__init__()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.rows, self.num_classes, self.views = rows, num_classes, views

@@ -284,6 +284,28 @@ def test_evaluation_gives_each_video_once(tmp_path):
     assert module.accuracy == (predictions.probabilities.argmax(1) == predictions.labels).float().mean() > 0.5
 
 
+@pytest.mark.gpu
+def test_a_gpu_trains_resumes_and_evaluates(tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    recipe = replace(AVERAGED, precision="bf16-mixed", steps=80, gradient_clip=1.0)
+    losses = []
+    for folder in ("whole", "parts"):
+        torch.manual_seed(0)
+        if folder == "parts":
+            with pytest.raises(BrokenError):
+                fit(Classify(tiny_model(), recipe), BreaksAt(40), run_dir=tmp_path / folder, accelerator="gpu")
+        module = Classify(tiny_model(), recipe, num_views=3)
+        report = fit(module, TinyData(), run_dir=tmp_path / folder, accelerator="gpu")
+        assert report.resumed_from == (40 if folder == "parts" else 0)
+        losses.append([row["loss"] for row in report.curves])
+    # Kernels on a GPU may add in another order from run to run, so closeness is all that can be asked for.
+    assert losses[0] == pytest.approx(losses[1], rel=0.1, abs=0.02)
+    predictions = evaluate(module, TinyData(views=3), accelerator="gpu")
+    assert predictions.rows.tolist() == list(range(10))
+    assert module.accuracy > 0.5
+
+
 def run_in_a_process(run, *options):
     return subprocess.Popen([sys.executable, str(WORKER), str(run), *options], cwd=Path(__file__).parents[3])
 
