@@ -1,0 +1,35 @@
+import pytest
+import torch
+from torch import nn
+
+from zoo.batch import Batch
+from zoo.objectives.contract import Loss, Objective
+
+
+class Mean(Objective):
+    """The smallest objective: the mean pixel, through one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, batch: Batch) -> Loss:
+        total = self.weight * batch.video.mean()
+        return Loss(total, {"mean": total.detach()})
+
+
+def test_an_objective_without_a_loss_cannot_be_made():
+    with pytest.raises(TypeError, match="forward"):
+        type("Empty", (Objective,), {})()
+
+
+def test_an_objective_is_called_on_a_batch_and_has_its_own_random_numbers():
+    objective = Mean()
+    batch = Batch(torch.ones(1, 3, 2, 4, 4), torch.tensor([0]), torch.tensor([0]))
+    loss = objective(batch)
+    assert loss.total.item() == loss.logs["mean"].item() == 1
+    assert not loss.logs["mean"].requires_grad
+    state = torch.get_rng_state()
+    torch.rand(3, generator=objective.generator)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert objective.after_step(1) is None
