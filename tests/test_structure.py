@@ -1,6 +1,7 @@
 """House rules that a reader should be able to rely on: import directions, sizes, where optional packages live."""
 
 import ast
+import functools
 import importlib
 import re
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
 
