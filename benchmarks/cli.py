@@ -212,7 +212,8 @@ def _user_errors() -> tuple[type[Exception], ...]:
         ("zoo.training.checkpoint", "CheckpointError"),
         ("zoo.data.decode", "DecodeError"),
         ("zoo.data.loading", "UnreadableVideoError"),
-        ("benchmarks.compare", "CompareError"),
+        ("benchmarks.systems", "SizeError"),
+        ("benchmarks.session", "RequestError"),
     ):
         if module in sys.modules:
             found.append(getattr(sys.modules[module], name))
@@ -220,7 +221,8 @@ def _user_errors() -> tuple[type[Exception], ...]:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from benchmarks.compare import Request, compare
+    from benchmarks.compare import compare
+    from benchmarks.session import Request
 
     request = Request(
         names=tuple(arguments.names),
@@ -236,9 +238,9 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from benchmarks.compare import again
+    from benchmarks.compare import report_again
 
-    return again(arguments.folder)
+    return report_again(arguments.folder)
 
 
 def _list(arguments: argparse.Namespace) -> int:

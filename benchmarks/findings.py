@@ -138,10 +138,8 @@ def _guards(table: Table) -> list[Finding]:
     if table.leaks:
         return []
     entries = [
-        f"`{row.system}` {percent(cell.accuracy.value)} % on {task.name} (limit {percent(task.ceiling)} %)"
-        for row, cells in table.cells.items()
-        for task in table.tasks
-        if row.control and task.ceiling is not None and (cell := cells.get(task.name)) and cell.accuracy is not None
+        f"`{guard.row.system}` {percent(guard.accuracy.value)} % on {guard.task} (limit {percent(guard.ceiling)} %)"
+        for guard in table.guards
     ]
     if not entries:
         return []

@@ -25,38 +25,61 @@ def correct(
     return probabilities.argmax(1) == labels
 
 
-def accuracy(hits: Bool[np.ndarray, "seeds videos"], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+def accuracy(
+    hits: Bool[np.ndarray, "seeds videos"],
+    *,
+    scenes: Integer[np.ndarray, "videos"] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
     """Share of right answers, averaged over seeds, with a 95 % bootstrap interval.
 
-    Videos are drawn with replacement; with several training seeds these are drawn with replacement too (independently
-    of the videos), so the interval then covers both the choice of test videos and the training run. With one seed it
-    says nothing about another training run.
+    Videos are drawn with replacement, those of one scene together, because they are not independent samples. With
+    several training seeds these are drawn with replacement too (independently of the videos), so the interval then
+    covers both the choice of test videos and the training run. With one seed it says nothing about another training
+    run.
 
     Args:
         hits: right answers.
+        scenes: which scene each video shows; None where every video is its own.
         seed: of the resampling.
         resamples: number of bootstrap samples.
 
     Raises:
         ValueError: without any video.
     """
-    low, high = np.quantile(_resampled(hits.astype(np.float64), seed, resamples), _TAILS)
+    low, high = np.quantile(_resampled(hits.astype(np.float64), scenes, seed, resamples), _TAILS)
     return Interval(float(hits.mean()), float(low), float(high))
 
 
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
-def _resampled(values: Float[np.ndarray, "seeds videos"], seed: int, resamples: int) -> Float[np.ndarray, "resamples"]:
+def _by_scene(
+    values: Float[np.ndarray, "seeds videos"], scenes: Integer[np.ndarray, "videos"] | None
+) -> tuple[Float[np.ndarray, "seeds scenes"], Float[np.ndarray, "scenes"]]:
+    """Sum of the values of each scene, and its number of videos."""
+    if scenes is None:
+        return values, np.ones(values.shape[1])
+    _, index = np.unique(scenes, return_inverse=True)
+    member = np.zeros((values.shape[1], index.max(initial=-1) + 1))
+    member[np.arange(values.shape[1]), index] = 1.0
+    return values @ member, member.sum(0)
+
+
+def _resampled(
+    values: Float[np.ndarray, "seeds videos"], scenes: Integer[np.ndarray, "videos"] | None, seed: int, resamples: int
+) -> Float[np.ndarray, "resamples"]:
     """Bootstrap distribution of the mean over seeds and videos."""
-    num_seeds, num_videos = values.shape
     if not values.size:
         raise ValueError("no video was scored, so there is no accuracy")
+    sums, sizes = _by_scene(values, scenes)
     # Counts instead of indices: one matrix product gives every resampled mean.
-    per_seed = _counts(num_videos, resamples, seed, "videos") @ values.T / num_videos
-    if num_seeds == 1:
+    counts = _counts(len(sizes), resamples, seed, "videos")
+    per_seed = counts @ sums.T / (counts @ sizes)[:, None]
+    if len(values) == 1:
         return per_seed[:, 0]
-    return (per_seed * _counts(num_seeds, resamples, seed, "seeds")).sum(1) / num_seeds
+    return (per_seed * _counts(len(values), resamples, seed, "seeds")).sum(1) / len(values)
 
 
 @lru_cache(maxsize=8)
@@ -72,7 +95,7 @@ class Comparison(NamedTuple):
     Attributes:
         difference: accuracy of the first minus the second, with its 95 % paired bootstrap interval.
         p_value: two-sided.
-        test: how the p-value was found: "exact McNemar" (one seed) or "sign flips" (several).
+        test: how the p-value was found: "exact McNemar" (one seed, one video per scene) or "sign flips".
         first_only: answers that only the first got right, over all seeds.
         second_only: likewise.
     """
@@ -84,12 +107,24 @@ class Comparison(NamedTuple):
     second_only: int
 
 
-def compare(first: Bool[np.ndarray, "seeds videos"], second: Bool[np.ndarray, "_ _"], *, seed: int = 0) -> Comparison:
+def compare(
+    first: Bool[np.ndarray, "seeds videos"],
+    second: Bool[np.ndarray, "_ _"],
+    *,
+    scenes: Integer[np.ndarray, "videos"] | None = None,
+    seed: int = 0,
+) -> Comparison:
     """Paired test of two systems.
 
-    With one seed: McNemar's exact test, binomial on the videos that one of the two gets right. With several seeds the
-    answers to one video are not independent, so the video is the unit: a random sign-flip test on the per-video
-    difference of mean correctness, which is McNemar's exact test when there is one seed.
+    With one seed and one video per scene: McNemar's exact test, binomial on the videos that one of the two gets right.
+    Otherwise answers to one scene are not independent, so the scene is the unit: a random sign-flip test on the
+    difference of right answers per scene, which is McNemar's exact test when each scene has one answer.
+
+    Args:
+        first: right answers of one system.
+        second: of the other, on the same videos under the same seeds.
+        scenes: which scene each video shows; None where every video is its own.
+        seed: of the resampling.
 
     Raises:
         ValueError: when the two were not scored on equally many seeds and videos.
@@ -97,12 +132,13 @@ def compare(first: Bool[np.ndarray, "seeds videos"], second: Bool[np.ndarray, "_
     if first.shape != second.shape:
         raise ValueError(f"paired systems need the same seeds and videos, not {first.shape} and {second.shape}")
     difference = first.astype(np.float64) - second.astype(np.float64)
-    low, high = np.quantile(_resampled(difference, seed, RESAMPLES), _TAILS)
+    low, high = np.quantile(_resampled(difference, scenes, seed, RESAMPLES), _TAILS)
     first_only, second_only = int((difference > 0).sum()), int((difference < 0).sum())
-    if len(first) == 1:
+    per_scene, sizes = _by_scene(difference, scenes)
+    if len(first) == 1 and sizes.max(initial=0) == 1:
         p_value, test = exact_mcnemar(first_only, second_only), "exact McNemar"
     else:
-        p_value, test = _sign_flips(difference.mean(0), seed), "sign flips"
+        p_value, test = _sign_flips(per_scene.sum(0), seed), "sign flips"
     return Comparison(
         Interval(float(difference.mean()), float(low), float(high)), p_value, test, first_only, second_only
     )
@@ -115,7 +151,7 @@ def exact_mcnemar(first_only: int, second_only: int) -> float:
     return float(stats.binomtest(first_only, first_only + second_only, 0.5).pvalue)
 
 
-def _sign_flips(difference: Float[np.ndarray, "videos"], seed: int) -> float:
+def _sign_flips(difference: Float[np.ndarray, "scenes"], seed: int) -> float:
     """Share of random sign patterns at least as far from zero, the observed one counted: never exactly 0."""
     nonzero = difference[difference != 0]
     if not len(nonzero):

@@ -30,7 +30,7 @@ class Forecast:
 
     def __init__(self, runs: Iterable[Run], jobs: int, clock: Clock = time.monotonic) -> None:
         self.runs = {run.key: run for run in runs}
-        self.jobs, self.clock = max(1, jobs), clock
+        self.jobs, self.clock, self.began = max(1, jobs), clock, clock()
         self.started: dict[str, float] = {}
         self.seen: dict[str, tuple[float, float]] = {}  # key -> seconds, work done
         self.over: set[str] = set()
@@ -49,6 +49,11 @@ class Forecast:
         if succeeded:
             self.advance(run, 1.0)
         self.over.add(run.key)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the forecast was made."""
+        return self.clock() - self.began
 
     @property
     def share(self) -> float:

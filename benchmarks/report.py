@@ -36,7 +36,8 @@ class Story:
         frames: clip length of the accuracy experiments.
         again: command line that makes the same report.
         suite_note: what the suite is, in a sentence or two.
-        split_hashes: task -> hash of its lists and files.
+        quirks: what one must know of the suite to read its numbers.
+        split_hashes: list -> hash of it and its files.
         failures: label of a run that failed -> last line of its error.
         problems: files in the store that are no results.
         frames_of: reads a test video; None leaves the clips out.
@@ -50,6 +51,7 @@ class Story:
     frames: int
     again: str
     suite_note: str = ""
+    quirks: Sequence[str] = ()
     split_hashes: Mapping[str, str] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[Problem] = ()

@@ -9,30 +9,9 @@ from jaxtyping import Bool
 
 from benchmarks.metrics import Comparison, accuracy, compare, confusion, corrected
 from benchmarks.results import Interval, Result, Store, digest
+from benchmarks.suite import Task
 
 Hits = Bool[np.ndarray, "seeds videos"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a table needs to know of a task.
-
-    Attributes:
-        name: as the command line knows it.
-        question: what is asked, in one sentence.
-        classes: names, in the order of the labels.
-        ceiling: accuracy that a system without any sense of order can reach at best; None where order plays no part.
-    """
-
-    name: str
-    question: str
-    classes: tuple[str, ...]
-    ceiling: float | None = None
-
-    @property
-    def chance(self) -> float:
-        """Accuracy of guessing among balanced classes."""
-        return 1 / len(self.classes)
 
 
 class Row(NamedTuple):
@@ -67,6 +46,7 @@ class Cell:
         accuracy: mean over seeds, with its 95 % interval; None as long as a test video has no prediction.
         per_seed: seed -> accuracy.
         rows: rows of the scored videos in the test list.
+        scenes: which scene each shows.
         labels: their true classes.
         probabilities: of every class, `[seeds, videos, classes]`.
         failed: videos without prediction, as "path: reason".
@@ -76,6 +56,7 @@ class Cell:
     accuracy: Interval | None
     per_seed: dict[int, float]
     rows: np.ndarray
+    scenes: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
     failed: list[str]
@@ -139,19 +120,20 @@ class Table:
 
     @property
     def leaks(self) -> list[Leak]:
-        """Controls whose whole interval lies above what no order-blind system can exceed."""
-        found = []
-        for row, task, interval in self._control_intervals():
-            if task.ceiling is not None and interval.low > task.ceiling:
-                found.append(Leak(row, task.name, interval, task.ceiling))
-        return found
+        """Controls whose whole interval lies above what the suite allows them."""
+        return [guard for guard in self.guards if guard.accuracy.low > guard.ceiling]
 
-    def _control_intervals(self) -> list[tuple[Row, Task, Interval]]:
+    @property
+    def guards(self) -> list[Leak]:
+        """Every control on every task that it guards, leaking or not."""
         return [
-            (row, task, cell.accuracy)
+            Leak(row, task.name, cell.accuracy, task.leak_bounds[row.system])
             for row, cells in self.cells.items()
             for task in self.tasks
-            if row.control and (cell := cells.get(task.name)) and cell.accuracy is not None
+            if row.control
+            and row.system in task.leak_bounds
+            and (cell := cells.get(task.name)) is not None
+            and cell.accuracy is not None
         ]
 
     def task(self, name: str) -> Task:
@@ -177,7 +159,7 @@ def tabulate(results: Sequence[Result], store: Store, *, suite: str, tasks: Sequ
     for row in sorted({_row(result) for result in scored}, key=lambda row: _first_place(row, scored)):
         mine = [result for result in scored if _row(result) == row]
         by_task = {task.name: [one for one in mine if one.identity.task == task.name] for task in tasks}
-        cells[row] = {name: _cell(found, store) for name, found in by_task.items() if found}
+        cells[row] = {task.name: _cell(by_task[task.name], store, task) for task in tasks if by_task[task.name]}
     return Table(
         suite=suite,
         tasks=tuple(tasks),
@@ -226,7 +208,7 @@ def _require_one_protocol(scored: Sequence[Result]) -> None:
             )
 
 
-def _cell(results: list[Result], store: Store) -> Cell:
+def _cell(results: list[Result], store: Store, task: Task) -> Cell:
     """One row on one task: all seeds, on the videos that all of them scored."""
     results = sorted(results, key=lambda one: one.identity.seed)
     stored = [store.arrays(result, "predictions") for result in results]
@@ -238,10 +220,12 @@ def _cell(results: list[Result], store: Store) -> Cell:
     probabilities = np.stack([one["probabilities"][where] for one, where in zip(stored, at, strict=True)])
     failed = sorted({entry for result in results for entry in result.failed})
     hits = probabilities.argmax(2) == labels
+    scenes = shared // task.videos_per_scene
     return Cell(
-        accuracy=None if failed or not hits.size else accuracy(hits),
+        accuracy=None if failed or not hits.size else accuracy(hits, scenes=scenes),
         per_seed={one.identity.seed: float(hit.mean()) for one, hit in zip(results, hits, strict=True) if hit.size},
         rows=shared,
+        scenes=scenes,
         labels=labels,
         probabilities=probabilities,
         failed=failed,
@@ -249,8 +233,8 @@ def _cell(results: list[Result], store: Store) -> Cell:
     )
 
 
-def _aligned(first: Cell, second: Cell) -> tuple[np.ndarray, np.ndarray] | None:
-    """Right answers of two cells on the videos and seeds of both; None when they share none."""
+def _compared(first: Cell, second: Cell) -> Comparison | None:
+    """Two cells on the videos and seeds of both; None when they share none."""
     videos = np.intersect1d(first.rows, second.rows)
     seeds = [seed for seed in first.per_seed if seed in second.per_seed]
     if not len(videos) or not seeds:
@@ -259,7 +243,7 @@ def _aligned(first: Cell, second: Cell) -> tuple[np.ndarray, np.ndarray] | None:
     for cell in (first, second):
         lines = [list(cell.per_seed).index(seed) for seed in seeds]
         chosen.append(cell.hits[lines][:, np.searchsorted(cell.rows, videos)])
-    return chosen[0], chosen[1]
+    return compare(*chosen, scenes=first.scenes[np.searchsorted(first.rows, videos)])
 
 
 def _pairs(cells: Mapping[Row, Mapping[str, Cell]], task: str) -> dict[tuple[Row, Row], Comparison]:
@@ -270,8 +254,8 @@ def _pairs(cells: Mapping[Row, Mapping[str, Cell]], task: str) -> dict[tuple[Row
         raw: dict[tuple[Row, Row], Comparison] = {}
         for index, first in enumerate(rows):
             for second in rows[index + 1 :]:
-                if hits := _aligned(cells[first][task], cells[second][task]):
-                    raw[first, second] = compare(*hits)
+                if found_one := _compared(cells[first][task], cells[second][task]):
+                    raw[first, second] = found_one
         found |= corrected(raw)
     return found
 
@@ -285,8 +269,8 @@ def _gains(cells: Mapping[Row, Mapping[str, Cell]]) -> dict[str, dict[str, Compa
             continue
         for task, cell in found.items():
             other = cells[twin].get(task)
-            if other is not None and (hits := _aligned(cell, other)):
-                raw[row.system, task] = compare(*hits)
+            if other is not None and (found_one := _compared(cell, other)):
+                raw[row.system, task] = found_one
     gains: dict[str, dict[str, Comparison]] = {}
     for (system, task), comparison in corrected(raw).items():
         gains.setdefault(system, {})[task] = comparison

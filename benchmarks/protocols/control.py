@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from backbones.contract import Backbone, Features, Grid
 
-BAG_OF_FRAMES = "bag_of_frames"
-FIRST_FRAME = "first_frame"
+BAG_OF_FRAMES = "bag of frames"
+FIRST_FRAME = "first frame"
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 HELD_OUT = 0.2  # share of the training videos on which the probe's penalty is chosen
 

@@ -38,7 +38,7 @@ def test_systems_keep_color_and_marker_and_differ_in_both(table):
     look = figures.looks(table)
     assert len({look[name] for name in table.systems}) == len(table.systems)
     assert len({look[name].marker for name in table.systems}) == len(table.systems)
-    assert look["bag_of_frames"].color == figures.CONTROL
+    assert look["bag of frames"].color == figures.CONTROL
 
 
 def test_smoothing_keeps_length_and_mean_of_a_constant():

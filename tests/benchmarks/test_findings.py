@@ -45,7 +45,7 @@ def test_a_leak_comes_first_and_alarms(tmp_path):
     first = findings(story(tmp_path, control=0.95).table, budget="quick")[0]
     assert first.tone == "alarm"
     assert first.title == "The suite leaks"
-    assert "bag_of_frames" in first.text
+    assert "bag of frames" in first.text
 
 
 def test_controls_in_order_are_said_with_their_limits(table):

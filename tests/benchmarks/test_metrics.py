@@ -48,6 +48,37 @@ def test_seeds_that_disagree_widen_the_interval():
     assert width[1] > 2 * width[0]
 
 
+def test_videos_of_one_scene_are_one_sample():
+    rng = np.random.default_rng(5)
+    per_scene = rng.random((1, 80)) < 0.6
+    alike = np.repeat(per_scene, 6, axis=1)  # six videos per scene, all right or all wrong
+    scenes = np.arange(480) // 6
+    together, scene_level = accuracy(alike, scenes=scenes), accuracy(per_scene)
+    assert together == pytest.approx(scene_level)
+    naive = accuracy(alike)
+    assert together.high - together.low > 2 * (naive.high - naive.low)
+
+
+def test_scenes_of_unequal_size_keep_the_mean_over_videos():
+    sample, scenes = hits("xxxx......"), np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 6])
+    assert accuracy(sample, scenes=scenes).value == 0.4
+
+
+def test_exactly_one_right_of_every_pair_leaves_no_doubt():
+    pairs = np.tile([True, False], 100)[None]
+    assert accuracy(pairs, scenes=np.arange(200) // 2) == (0.5, 0.5, 0.5)
+
+
+def test_paired_tests_do_not_count_the_videos_of_one_scene_as_many():
+    first = np.repeat(hits("x" * 9 + "." * 3 + "x" * 28), 6, axis=1)
+    second = np.repeat(hits("." * 9 + "x" * 3 + "x" * 28), 6, axis=1)
+    scenes = np.arange(240) // 6
+    honest = compare(first, second, scenes=scenes)
+    assert honest.test == "sign flips"
+    assert honest.p_value == pytest.approx(exact_mcnemar(9, 3), abs=0.01)
+    assert compare(first, second).p_value < 1e-4
+
+
 def test_no_video_is_an_error():
     with pytest.raises(ValueError, match="no video"):
         accuracy(np.zeros((1, 0), dtype=bool))

@@ -14,7 +14,7 @@ def test_rows_stand_in_the_order_of_the_results_pretrained_before_its_twin_and_c
         ("b", "random"),
         ("a", "mae"),
         ("a", "random"),
-        ("bag_of_frames", "random"),
+        ("bag of frames", "random"),
     ]
     assert table.systems == ["b", "a"]
 
@@ -37,8 +37,8 @@ def test_pairs_compare_systems_of_the_same_start_and_gains_compare_starts_of_the
     assert len(table.pairs["motion"]) == 2
     assert table.gains.keys() == {"a", "b"}
     cells = table.cells
-    pretrained, random = (cells[Row("a", init, False)]["motion"] for init in ("mae", "random"))
-    gain = table.gains["a"]["motion"]
+    pretrained, random = (cells[Row("a", init, False)]["appearance"] for init in ("mae", "random"))
+    gain = table.gains["a"]["appearance"]
     assert gain.difference.value == pytest.approx(pretrained.accuracy.value - random.accuracy.value)
     # Corrected for six comparisons: no smaller than the raw value, at most six times it.
     raw = exact_mcnemar(gain.first_only, gain.second_only)

@@ -1,0 +1,184 @@
+"""What a comparison runs: which runs there are, what each needs, and what makes each the run it is."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from benchmarks.budgets import Budget
+from benchmarks.execute import Run
+from benchmarks.protocols.control import BAG_OF_FRAMES, FIRST_FRAME
+from benchmarks.results import Identity, Kind, digest
+from benchmarks.suite import Suite, Task, Videos
+from benchmarks.systems import System
+
+OBJECTIVE = "mae"
+RANDOM = "random"
+# Efforts in steps of fine-tuning, for the order of runs and the time left; nothing else depends on them.
+PRETRAIN_STEP = 0.6
+BAG_STEP = 0.3
+PROBE_WORK = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything that a plan is made from.
+
+    Attributes:
+        systems: what takes part.
+        suite: the videos' constants.
+        videos: the videos.
+        protocol: name of the evaluation protocol.
+        budget: what is spent.
+        seeds: training seeds.
+    """
+
+    systems: Sequence[System]
+    suite: Suite
+    videos: Videos
+    protocol: str
+    budget: Budget
+    seeds: Sequence[int]
+
+
+def plan(comparison: Comparison) -> list[Run]:
+    """Every run, those first that others wait for and that take longest.
+
+    Each system is pretrained once per seed; each task is evaluated from these weights and from random ones; the
+    controls run on every task, for the first seed alone.
+    """
+    pretraining = {
+        (one.name, seed): _pretrain(comparison, one, seed) for one in comparison.systems for seed in comparison.seeds
+    }
+    evaluations = [
+        _evaluate(comparison, one, task, seed, pretraining[one.name, seed] if pretrained else None)
+        for seed in comparison.seeds
+        for one in comparison.systems
+        for pretrained in (True, False)
+        for task in comparison.suite.tasks
+    ]
+    controls = [
+        make(comparison, task, comparison.seeds[0])
+        for task in comparison.suite.tasks
+        for make in (_bag_of_frames, _first_frame)
+    ]
+    return [*pretraining.values(), *evaluations, *controls]
+
+
+def cost_runs(comparison: Comparison) -> list[Run]:
+    """One result per system, measured together: timings of systems that did not take turns do not compare."""
+    protocol = {
+        **asdict(comparison.budget.costs),
+        "img_size": comparison.systems[0].clip.img_size,
+        "systems_in_turns": sorted(one.name for one in comparison.systems),
+    }
+    return [
+        _run(
+            comparison,
+            _identity("cost", one.name, protocol="costs"),
+            {"protocol": protocol, "architecture": one.overrides},
+            label=f"costs of {one.name}",
+        )
+        for one in comparison.systems
+    ]
+
+
+def plain(value: Any) -> Any:
+    """A value as it comes back from JSON, so that its hash is the same before and after."""
+    return json.loads(json.dumps(value))
+
+
+def split_hash(comparison: Comparison, task: Task) -> str:
+    """Hash of what a task trains and tests on."""
+    suite, videos = comparison.suite, comparison.videos
+    return digest({split: videos.split_hash(task.name, split) for split in suite.splits})
+
+
+def _pretrain(comparison: Comparison, one: System, seed: int) -> Run:
+    budget, suite = comparison.budget, comparison.suite
+    lists = digest({task.name: comparison.videos.split_hash(task.name, "train") for task in suite.tasks})
+    settings = {
+        "protocol": {
+            "recipe": asdict(budget.pretrain),
+            OBJECTIVE: asdict(budget.mae),
+            "augment": asdict(budget.pretrain_augment),
+        },
+        "clip": suite.tasks[0].clip_spec(one.clip).to_dict(),
+        "architecture": one.overrides,
+    }
+    identity = _identity("pretrain", one.name, protocol=OBJECTIVE, init=OBJECTIVE, split_hash=lists, seed=seed)
+    work = PRETRAIN_STEP * budget.pretrain.steps
+    return _run(comparison, identity, settings, work=work, label=f"{one.name}, {OBJECTIVE.upper()} pretraining")
+
+
+def _evaluate(comparison: Comparison, one: System, task: Task, seed: int, start: Run | None) -> Run:
+    budget, trained = comparison.budget, comparison.protocol == "finetune"
+    chosen = asdict(budget.evaluate[comparison.protocol])
+    settings = {
+        "protocol": {**chosen, **({"augment": asdict(budget.augment)} if trained else {})},
+        "clip": task.clip_spec(one.clip).to_dict(),
+        "architecture": one.overrides,
+        "start": start.key if start else RANDOM,
+    }
+    init = OBJECTIVE if start else RANDOM
+    hashed = split_hash(comparison, task)
+    identity = _identity(
+        "evaluate", one.name, protocol=comparison.protocol, init=init, task=task.name, split_hash=hashed, seed=seed
+    )
+    label = f"{one.name} on {task.name}, from {OBJECTIVE.upper() if start else RANDOM}"
+    work = float(chosen["recipe"]["steps"]) if trained else PROBE_WORK
+    return _run(comparison, identity, settings, work=work, label=label, needs=(start.key,) if start else ())
+
+
+def _bag_of_frames(comparison: Comparison, task: Task, seed: int) -> Run:
+    budget = comparison.budget
+    settings = {
+        "protocol": {"recipe": asdict(budget.control), "augment": asdict(budget.augment)},
+        "clip": task.clip_spec(comparison.systems[0].clip).to_dict(),
+    }
+    hashed = split_hash(comparison, task)
+    identity = _identity("control", BAG_OF_FRAMES, protocol="finetune", task=task.name, split_hash=hashed, seed=seed)
+    label = f"control: {BAG_OF_FRAMES} on {task.name}"
+    return _run(comparison, identity, settings, work=BAG_STEP * budget.control.steps, label=label)
+
+
+def _first_frame(comparison: Comparison, task: Task, seed: int) -> Run:
+    settings = {
+        "protocol": {"input": "pixels of the first frame"},
+        "clip": task.clip_spec(comparison.systems[0].clip).to_dict(),
+    }
+    hashed = split_hash(comparison, task)
+    identity = _identity("control", FIRST_FRAME, protocol="linear", task=task.name, split_hash=hashed, seed=seed)
+    return _run(comparison, identity, settings, work=PROBE_WORK, label=f"control: {FIRST_FRAME} on {task.name}")
+
+
+def _identity(
+    kind: Kind, system: str, *, protocol: str, init: str = RANDOM, task: str = "", split_hash: str = "", seed: int = 0
+) -> Identity:
+    """An identity that lacks only the suite and the settings."""
+    return Identity(
+        kind=kind,
+        system=system,
+        init=init,
+        suite="",
+        task=task,
+        split_hash=split_hash,
+        protocol=protocol,
+        settings_hash="",
+        seed=seed,
+    )
+
+
+def _run(
+    comparison: Comparison,
+    identity: Identity,
+    settings: dict[str, Any],
+    *,
+    label: str,
+    work: float = 1.0,
+    needs: tuple[str, ...] = (),
+) -> Run:
+    settings = plain(settings)
+    identity = replace(identity, suite=comparison.suite.name, settings_hash=digest(settings))
+    seeds = f", seed {identity.seed}" if len(comparison.seeds) > 1 else ""
+    return Run(identity=identity, settings=settings, needs=needs, work=work, label=label + seeds)

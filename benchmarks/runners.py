@@ -1,0 +1,392 @@
+"""What a worker does for each kind of run: pretrain, evaluate, control."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from safetensors.torch import save_file
+from torch import Tensor
+
+from backbones.contract import Backbone
+from backbones.layers import patchify, unpatchify
+from benchmarks import metrics
+from benchmarks.budgets import PROTOCOLS, Budget, Mae
+from benchmarks.efficiency import count_parameters
+from benchmarks.execute import Report, Run, Runner
+from benchmarks.protocols import finetune, knn
+from benchmarks.protocols.common import MODEL_FILE
+from benchmarks.protocols.control import BAG_OF_FRAMES, FrameBag, first_frame_probe
+from benchmarks.protocols.outcome import Outcome
+from benchmarks.provenance import Provenance, now
+from benchmarks.results import Interval, Result, Store
+from benchmarks.suite import Suite, Task, Videos
+from benchmarks.systems import System
+from heads.linear import LinearHead
+from zoo.batch import Batch
+from zoo.card import ClipSpec
+from zoo.checkpoints import load_checkpoint
+from zoo.data.cache import FrameCache, decoder_version
+from zoo.data.datamodule import FailurePolicy, VideoDataModule
+from zoo.data.loading import Reader, split_failures
+from zoo.data.records import Record
+from zoo.data.sampling import eval_index
+from zoo.data.transforms import Augment, eval_clips
+from zoo.model import VideoModel
+from zoo.objectives.mae import MAE, PixelTarget, mae_for
+from zoo.registry import get_architecture
+from zoo.training.fit import fit
+from zoo.training.log import OnStep, Row
+from zoo.training.pretrain import Pretrain
+
+CHECKPOINT_EVERY = 500  # steps; shorter runs start again when they were killed
+EVAL_BATCH = 64
+RECONSTRUCTION_SEED = 0
+GRAY = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What workers know besides the run.
+
+    Attributes:
+        folder: of the comparison: results/, weights/ and work/ lie in it.
+        suite: the videos' constants.
+        videos: the videos.
+        cache: decoded videos.
+        budget: what is spent.
+        provenance: circumstances to record.
+    """
+
+    folder: Path
+    suite: Suite
+    videos: Videos
+    cache: FrameCache | None
+    budget: Budget
+    provenance: Provenance
+
+    @property
+    def results(self) -> Path:
+        """Folder of the result files."""
+        return self.folder / "results"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of trained weights."""
+        return self.folder / "weights"
+
+
+def make_runner(context: Context) -> Runner:
+    """What a worker calls for each run; one thread, so that results do not depend on the number of workers."""
+    torch.set_num_threads(1)
+    return Worker(context)
+
+
+class Worker:
+    """Carries out runs and stores their results.
+
+    Args:
+        context: see `Context`.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.store = Store(context.results)
+        context.weights.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, run: Run, results: Mapping[str, Result], report: Report) -> Result:
+        """Carry out one run and store its result."""
+        kinds = {"pretrain": self.pretrain, "evaluate": self.evaluate, "control": self.control}
+        made = kinds[run.identity.kind](run, results, report)
+        path = self.store.add(made.result, made.arrays)
+        shutil.rmtree(self.work_dir(run), ignore_errors=True)
+        return Result.from_json(path.read_text(encoding="utf-8"))
+
+    def pretrain(self, run: Run, _: Mapping[str, Result], report: Report) -> "Made":
+        """Pretrain a system on the unlabelled training clips of all tasks."""
+        budget, seed = self.context.budget, run.identity.seed
+        spec, one = self.clip(run), self.system(run)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            objective = objective_of(one, spec, budget.mae)
+        data = self.data(run, self.context.videos.pretraining(), (), augment=budget.pretrain_augment)
+        module = Pretrain(objective, budget.pretrain, seed=seed)
+        told = fit(
+            module,
+            data,
+            run_dir=self.work_dir(run),
+            checkpoint_every=CHECKPOINT_EVERY,
+            progress=reporter(report, budget.pretrain.steps),
+            accelerator="cpu",
+        )
+        weights = self.context.weights / f"{run.identity.stem}.safetensors"
+        save_weights(objective.student, weights)
+        details = {
+            "parameters": count_parameters(objective.student),
+            "decoder_parameters": count_parameters(objective.decoder),
+            "clips_seen": budget.pretrain.steps * budget.pretrain.global_batch,
+            "clips_listed": len(data.train_records),
+            "reconstruction_note": objective.reconstruction_note,
+        }
+        final = float(np.mean([row["loss"] for row in told.curves[-10:]]))
+        result = self.result(
+            run,
+            metrics={"final_loss": Interval(final, final, final)},
+            curves=told.curves,
+            details=details,
+            weights=weights.relative_to(self.context.folder).as_posix(),
+            seconds=told.seconds,
+        )
+        return Made(result, {"reconstructions": self.reconstructions(objective, spec)})
+
+    def evaluate(self, run: Run, results: Mapping[str, Result], report: Report) -> "Made":
+        """Train and test a system on one task, from pretrained or from random weights."""
+        context, identity = self.context, run.identity
+        task, one = context.suite.task(identity.task), self.system(run)
+        start = next((self.context.folder / results[key].weights for key in run.needs), None)
+
+        def model() -> VideoModel:
+            made = one.model(task)
+            if start is not None:
+                load_checkpoint(made, start)
+            return made
+
+        settings = context.budget.evaluate[identity.protocol]
+        steps = settings.recipe.steps if not isinstance(settings, knn.Settings) else 1
+        data = self.task_data(run, task, augment=context.budget.augment)
+        told = PROTOCOLS[identity.protocol].run(
+            model,
+            data,
+            settings,
+            seed=identity.seed,
+            run_dir=self.work_dir(run),
+            on_step=reporter(report, steps),
+            accelerator="cpu",
+        )
+        details = {"parameters": count_parameters(one.backbone())}
+        return self.scored(run, told, data, details, weights=self.keep_weights(run))
+
+    def control(self, run: Run, _: Mapping[str, Result], report: Report) -> "Made":
+        """Train and test what knows nothing of order."""
+        task = self.context.suite.task(run.identity.task)
+        if run.identity.system == BAG_OF_FRAMES:
+            return self.bag_of_frames(run, task, report)
+        data = self.task_data(run, task, augment=None)
+        start = time.perf_counter()
+        train, labels = self.first_frames(data.train_records, data.spec)
+        test, truth = self.first_frames(data.test_records, data.spec)
+        probe = first_frame_probe(train, labels, test, num_classes=task.num_classes, seed=run.identity.seed)
+        told = Outcome(
+            probabilities=probe.probabilities,
+            labels=truth,
+            rows=torch.tensor([record.row for record in self.readable(data.test_records)]),
+            expected=len(data.test_records),
+            curves=[],
+            seconds=time.perf_counter() - start,
+            details={"penalty": probe.penalty},
+        )
+        return self.scored(run, told, data, {"parameters": (train.shape[1] + 1) * task.num_classes})
+
+    def bag_of_frames(self, run: Run, task: Task, report: Report) -> "Made":
+        """Fine-tune the bag of frames as systems are fine-tuned."""
+        recipe, spec = self.context.budget.control, self.clip(run)
+
+        def model() -> VideoModel:
+            bag = FrameBag(img_size=spec.img_size)
+            return VideoModel(bag, LinearHead(bag.embed_dim, task.num_classes, pool=bag.pool))
+
+        data = self.task_data(run, task, augment=self.context.budget.augment)
+        told = finetune.run(
+            model,
+            data,
+            finetune.Settings(recipe=recipe, checkpoint_every=CHECKPOINT_EVERY),
+            seed=run.identity.seed,
+            run_dir=self.work_dir(run),
+            on_step=reporter(report, recipe.steps),
+            accelerator="cpu",
+        )
+        return self.scored(run, told, data, {"parameters": count_parameters(FrameBag(img_size=spec.img_size))})
+
+    def scored(
+        self, run: Run, told: Outcome, data: VideoDataModule, details: dict[str, Any], *, weights: str = ""
+    ) -> "Made":
+        """A result with predictions beside it."""
+        probabilities, labels = told.probabilities.numpy(), told.labels.numpy()
+        task = self.context.suite.task(run.identity.task)
+        rows = told.rows.numpy()
+        hits = metrics.correct(probabilities, labels)[None]
+        result = self.result(
+            run,
+            metrics={"accuracy": metrics.accuracy(hits, scenes=rows // task.videos_per_scene)},
+            n_expected=told.expected,
+            n_evaluated=len(rows),
+            failed=[f"{failure.path}: {failure.reason}" for failure in data.unscored],
+            curves=told.curves,
+            details={**details, **told.details},
+            weights=weights,
+            seconds=told.seconds,
+        )
+        predictions: dict[str, np.ndarray] = {
+            "rows": rows.astype(np.int32),
+            "labels": labels.astype(np.int16),
+            "probabilities": probabilities.astype(np.float32),
+        }
+        return Made(result, {"predictions": predictions})
+
+    def result(self, run: Run, **measured: Any) -> Result:
+        """A result with the circumstances of this run."""
+        told = self.context.provenance
+        return Result(
+            identity=run.identity,
+            settings=run.settings,
+            device=told.device,
+            versions=told.versions,
+            decoder=decoder_version("pyav"),
+            commit=told.commit,
+            command=told.command,
+            created=now(),
+            **measured,
+        )
+
+    def clip(self, run: Run) -> ClipSpec:
+        """The clips of a run."""
+        return ClipSpec.from_dict(run.settings["clip"])
+
+    def system(self, run: Run) -> System:
+        """The system of a run."""
+        return System(name=run.identity.system, clip=get_architecture(run.identity.system).clip)
+
+    def work_dir(self, run: Run) -> Path:
+        """Folder for what an unfinished run leaves, from which it goes on."""
+        return self.context.folder / "work" / run.identity.stem
+
+    def task_data(self, run: Run, task: Task, *, augment: Augment | None) -> VideoDataModule:
+        """Training and test list of a task."""
+        videos, suite = self.context.videos, self.context.suite
+        train, test = videos.records(task.name, "train"), videos.records(task.name, suite.test_split)
+        return self.data(run, train, test, augment=augment)
+
+    def data(
+        self, run: Run, train: Sequence[Record], test: Sequence[Record], *, augment: Augment | None
+    ) -> VideoDataModule:
+        """Clips of a run. Unreadable test videos are listed, not replaced, and cost the run its headline number."""
+        recipe = run.settings["protocol"].get("recipe", {})
+        return VideoDataModule(
+            spec=self.clip(run),
+            train=train,
+            test=test,
+            augment=augment,
+            batch_size=int(recipe.get("global_batch", EVAL_BATCH)),
+            seed=run.identity.seed,
+            cache=self.context.cache,
+            failures=FailurePolicy(in_evaluation="report"),
+        )
+
+    def keep_weights(self, run: Run) -> str:
+        """Move the trained model beside the results; "" where the protocol leaves none."""
+        made = self.work_dir(run) / MODEL_FILE
+        if not made.exists():
+            return ""
+        kept = self.context.weights / f"{run.identity.stem}.safetensors"
+        os.replace(made, kept)
+        return kept.relative_to(self.context.folder).as_posix()
+
+    def readable(self, records: Sequence[Record]) -> list[Record]:
+        """Records that the cache does not know to be unreadable."""
+        return split_failures(records, self.context.cache)[0]
+
+    def first_frames(
+        self, records: Sequence[Record], spec: ClipSpec
+    ) -> tuple[Float[Tensor, "videos pixels"], Int64[Tensor, "videos"]]:
+        """Pixels of the first frame of each readable video, and its class."""
+        read, still = Reader(self.context.cache), replace(spec, num_frames=1)
+        records = self.readable(records)
+        frames = [eval_clips(read(record.path, first_frame), still, crops=1)[0].flatten() for record in records]
+        return torch.stack(frames), torch.tensor([record.label for record in records])
+
+    def reconstructions(
+        self, objective: MAE, spec: ClipSpec
+    ) -> dict[str, UInt8[np.ndarray, "clips frames side side 3"]]:
+        """A test clip of each task: as it is, what the network is shown, what it makes of it."""
+        suite, videos = self.context.suite, self.context.videos
+        read = Reader(self.context.cache)
+        chosen = []
+        for place, task in enumerate(suite.tasks):
+            records = self.readable(videos.records(task.name, suite.test_split))
+            record = records[(place + 1) * len(records) // (len(suite.tasks) + 1)]
+            frames = read(record.path, lambda length: eval_index(spec, length, clip=0))
+            chosen.append(eval_clips(frames, spec, crops=1)[0])
+        video = torch.stack(chosen)
+        nothing = torch.full((len(video),), -1)
+        objective.eval()
+        objective.generator.manual_seed(RECONSTRUCTION_SEED)
+        made, keep = objective.reconstruct(Batch(video, nothing, nothing))
+        mean, std = (torch.tensor(values)[:, None, None, None] for values in (spec.mean, spec.std))
+        clip = (video * std + mean).clamp(0, 1)
+        return {"clip": pixels(clip), "seen": pixels(shown(clip, keep, objective)), "made": pixels(made)}
+
+
+class Made(NamedTuple):
+    """A result and the arrays to store beside it."""
+
+    result: Result
+    arrays: dict[str, dict[str, np.ndarray]]
+
+
+def first_frame(_: int) -> Int64[Tensor, "frames"]:
+    """The first frame of a video."""
+    return torch.zeros(1, dtype=torch.int64)
+
+
+def objective_of(one: System, spec: ClipSpec, options: Mae) -> MAE:
+    """Masked autoencoding for a system, decoding at this size."""
+    return mae_for(
+        one.backbone(),
+        spec.img_size,
+        spec.num_frames,
+        mask_ratio=options.mask_ratio,
+        mask=options.mask,
+        decoder_dim=options.decoder_dim,
+        decoder_depth=options.decoder_depth,
+        decoder_heads=options.decoder_heads,
+        target=PixelTarget(mean=spec.mean, std=spec.std),
+    )
+
+
+def reporter(report: Report, steps: int) -> OnStep:
+    """Turns logged steps into progress."""
+
+    def on_step(step: int, row: Row) -> None:
+        report(step, steps, f"loss {row['loss']:.3f}" if "loss" in row else "")
+
+    return on_step
+
+
+def save_weights(student: Backbone, path: Path) -> None:
+    """Write a backbone's weights in one step."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file({name: tensor.contiguous().clone() for name, tensor in student.state_dict().items()}, beside)
+    os.replace(beside, path)
+
+
+def shown(
+    clip: Float[Tensor, "clips 3 frames side side"], keep: Int64[Tensor, "clips kept"], objective: MAE
+) -> Float[Tensor, "clips 3 frames side side"]:
+    """Clips with everything but the kept tubelets gray."""
+    tubelet = objective.student.tubelet
+    patches = patchify(clip, tubelet)
+    seen = torch.full_like(patches, GRAY)
+    lines = torch.arange(len(clip))[:, None]
+    seen[lines, keep] = patches[lines, keep]
+    return unpatchify(seen, objective.student.grid(clip))
+
+
+def pixels(clip: Float[Tensor, "clips 3 frames side side"]) -> UInt8[np.ndarray, "clips frames side side 3"]:
+    """Clips with pixels in 0-1 as frames for pictures."""
+    return (clip.permute(0, 2, 3, 4, 1) * 255).round().to(torch.uint8).numpy()

@@ -1,0 +1,86 @@
+"""What takes part in a comparison: an architecture at the size of the suite's clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from backbones.contract import Backbone
+from benchmarks.suite import Task
+from zoo.card import ClipSpec
+from zoo.model import VideoModel
+from zoo.registry import architectures, create_backbone, create_model, get_architecture
+
+
+class SizeError(ValueError):
+    """An architecture that is not made for the suite's clips."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """An architecture by name.
+
+    Called with a number of frames it builds the backbone for clips of that length, for the measurement of costs.
+
+    Attributes:
+        name: of the architecture.
+        clip: its clip protocol.
+    """
+
+    name: str
+    clip: ClipSpec
+
+    @property
+    def overrides(self) -> dict[str, int]:
+        """Options of the builder that the clips decide."""
+        return {"img_size": self.clip.img_size, "num_frames": self.clip.num_frames}
+
+    def model(self, task: Task) -> VideoModel:
+        """A classifier with random weights that knows the names of the task's classes."""
+        size = self.clip
+        model = create_model(
+            self.name, num_classes=task.num_classes, img_size=size.img_size, num_frames=size.num_frames
+        )
+        if model.spec is not None:
+            model.spec = replace(model.spec, label_names=task.classes)
+        return model
+
+    def backbone(self) -> Backbone:
+        """The backbone in its pretraining form."""
+        return self(self.clip.num_frames)
+
+    def __call__(self, frames: int) -> Backbone:
+        """The backbone for clips of another length."""
+        return create_backbone(self.name, img_size=self.clip.img_size, num_frames=frames)
+
+
+def system(name: str, *, side_px: int | None, suite: str) -> System:
+    """The system of a name, checked against the suite's clips.
+
+    Args:
+        name: of an architecture.
+        side_px: shorter side of the suite's videos; None where any size fits.
+        suite: its name, for messages.
+
+    Raises:
+        UnknownNameError: for an unknown name, with the closest ones.
+        SizeError: for an architecture made for larger pictures, with those that fit.
+    """
+    architecture = get_architecture(name)
+    clip = architecture.clip
+    if side_px is not None and clip.img_size > side_px:
+        fitting = [entry.name for entry in architectures().values() if entry.clip.img_size <= side_px]
+        raise SizeError(
+            f"{name} is made for clips of {clip.img_size} x {clip.img_size} px, and the videos of {suite} have "
+            f"{side_px} x {side_px} px: enlarging them would cost {(clip.img_size / side_px) ** 2:.0f} times the "
+            f"computation and show nothing. These fit: {', '.join(fitting)}"
+        )
+    made = System(name=architecture.name, clip=clip)
+    with torch.device("meta"):
+        made.backbone()
+    return made
+
+
+def systems(names: Sequence[str], *, side_px: int | None, suite: str) -> list[System]:
+    """The systems of several names, each once, in order."""
+    return [system(name, side_px=side_px, suite=suite) for name in dict.fromkeys(names)]
