@@ -7,6 +7,7 @@ Frames go in as decoders give them, uint8 `[T, H, W, 3]`, and clips come out as 
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -117,9 +118,16 @@ def eval_clips(
 
 def normalise(video: Float[Tensor, "frames 3 height width"], spec: ClipSpec) -> Float[Tensor, "3 frames height width"]:
     """Pixels in 0-255 to the network's range and channel order, channels first."""
-    video = tv.normalize(video / 255, list(spec.mean), list(spec.std))
-    video = video.flip(1) if spec.channel_order == "bgr" else video
-    return video.transpose(0, 1).contiguous()
+    mean, std = _constants(spec.mean, spec.std)
+    clip = (video.transpose(0, 1).contiguous() / 255).sub_(mean).div_(std)
+    return clip.flip(0) if spec.channel_order == "bgr" else clip
+
+
+@lru_cache(maxsize=32)
+def _constants(
+    mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> tuple[Float[Tensor, "3 1 1 1"], Float[Tensor, "3 1 1 1"]]:
+    return torch.tensor(mean).view(3, 1, 1, 1), torch.tensor(std).view(3, 1, 1, 1)
 
 
 def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]:
