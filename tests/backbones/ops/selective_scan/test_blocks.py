@@ -13,10 +13,11 @@ def small_blocks(monkeypatch):
     assert choose_cut(5, 16, 6 * 4, 8, "cpu") == Cut(2, 8)
 
 
+@pytest.mark.parametrize("constant", ["", "BC"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25])
-def test_borders_of_blocks_leave_no_trace(problem, small_blocks, length, reverse):
-    inputs, z = problem(batch=5, length=length)
+def test_borders_of_blocks_leave_no_trace(problem, small_blocks, length, reverse, constant):
+    inputs, z = problem(batch=5, length=length, constant=constant)
     results = {}
     for name in ("chunked", "reference"):
         leaves = [tensor.clone().requires_grad_() for tensor in (*inputs, z)]
