@@ -92,6 +92,34 @@ def callbacks_of(
     return [*callbacks, Checkpoints(run_dir, every=checkpoint_every)]
 
 
+def trainer_of(
+    recipe: Recipe, callbacks: list[Callback], *, validate_every: int, accelerator: str, devices: int, strategy: str
+) -> lightning.Trainer:
+    """A Trainer for the steps of a recipe; the whole run is one epoch of an endless stream."""
+    return lightning.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        max_steps=recipe.steps,
+        max_epochs=-1,
+        precision=recipe.precision,
+        accumulate_grad_batches=recipe.accumulate,
+        val_check_interval=validate_every * recipe.accumulate or 1.0,
+        check_val_every_n_epoch=None if validate_every else 1,
+        limit_val_batches=1.0 if validate_every else 0,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        **SILENT,
+    )
+
+
+def open_run(run_dir: Path) -> dict[str, Any] | None:
+    """The folder of a run, cleared of what a kill left behind, and its last checkpoint if there is one."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    sweep(run_dir)
+    return load_checkpoint(run_dir / LAST) if (run_dir / LAST).exists() else None
+
+
 def require_batch(recipe: Recipe, data: lightning.LightningDataModule, devices: int) -> None:
     """Check that the data module gives what the recipe counts on, where it says what it gives.
 
@@ -149,34 +177,19 @@ def fit(
         ValueError: when `run_dir` holds another run, or the batch of `data` is not the recipe's.
     """
     require_batch(module.recipe, data, devices)
-    start, last = time.perf_counter(), run_dir / LAST
-    run_dir.mkdir(parents=True, exist_ok=True)
-    sweep(run_dir)
-    checkpoint = load_checkpoint(last) if last.exists() else None
+    start, last, checkpoint = time.perf_counter(), run_dir / LAST, open_run(run_dir)
     resumed_from = checkpoint["global_step"] if checkpoint else 0
     if checkpoint and resumed_from >= module.recipe.steps:
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
     else:
         (run_dir / "groups.txt").write_text(f"{module.group_table()}\n")
+        callbacks = callbacks_of(
+            module, run_dir, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress
+        )
+        hardware: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
         with quiet():
-            trainer = lightning.Trainer(
-                accelerator=accelerator,
-                devices=devices,
-                strategy=strategy,
-                max_steps=module.recipe.steps,
-                max_epochs=-1,
-                precision=module.recipe.precision,
-                accumulate_grad_batches=module.recipe.accumulate,
-                val_check_interval=validate_every * module.recipe.accumulate or 1.0,
-                check_val_every_n_epoch=None if validate_every else 1,
-                limit_val_batches=1.0 if validate_every else 0,
-                callbacks=callbacks_of(
-                    module, run_dir, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress
-                ),
-                plugins=[AtomicCheckpointIO()],
-                **SILENT,
-            )
+            trainer = trainer_of(module.recipe, callbacks, validate_every=validate_every, **hardware)
             module.train()  # Lightning leaves the mode as it finds it, and evaluating ends in evaluation mode
             trainer.fit(module, data, ckpt_path=last if checkpoint else None, weights_only=True)
     return FitReport(

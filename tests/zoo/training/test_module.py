@@ -79,12 +79,6 @@ def test_random_numbers_of_a_step_depend_on_seed_and_position_only(tmp_path):
     assert len(set(longer)) == 6
 
 
-def test_objectives_hear_of_every_optimiser_step_once(tmp_path):
-    objective = MeanColour()
-    fit(Pretrain(objective, replace(RECIPE, accumulate=2, global_batch=8, steps=5)), TinyData(), run_dir=tmp_path)
-    assert objective.steps == [1, 2, 3, 4, 5]
-
-
 def test_accumulated_values_are_averaged_in_the_log(tmp_path):
     seen = []
 
