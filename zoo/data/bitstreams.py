@@ -13,6 +13,17 @@ BROKEN_STREAM = re.compile(rb"\x00\x00(?:\x02|\x00+[^\x00\x01])")
 # tens of thousands of blocks without any change, and without a single choice that is coded as a one.
 HOLE = bytes(256)
 
+# Codecs whose decoders return an error for a picture that refers to one they have not seen.
+BEGIN_AT_KEYS = frozenset(["vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "huffyuv", "ffvhuff"])
+
+# Start code of a picture, then the byte after it, the shift and the mask that give its type, and the type of I pictures
+# (ISO/IEC 13818-2, section 6.2.3; ISO/IEC 14496-2, section 6.2.5).
+MPEG = {
+    "mpeg1video": (b"\0", 1, 3, 7, 1),
+    "mpeg2video": (b"\0", 1, 3, 7, 1),
+    "mpeg4": (b"\xb6", 0, 6, 3, 0),
+}
+
 
 class Picture(NamedTuple):
     """Kind of picture in one packet.
@@ -31,9 +42,10 @@ class Picture(NamedTuple):
 def classifier(codec: str, extradata: bytes | None) -> Callable[[bytes, bool], Picture]:
     """Function from a packet's bytes and its container's key-frame flag to the kind of its picture.
 
-    H.264 and HEVC containers flag pictures as key frames that are none for our purpose, so their own headers decide:
-    an instantaneous refresh for H.264 (ITU-T H.264 table 7-1, type 5), any random access picture for HEVC (ITU-T H.265
-    table 7-1, types 16 to 21). Everything else goes by the flag.
+    Containers flag pictures as key frames that are none for our purpose, so the streams' own headers decide: an
+    instantaneous refresh for H.264 (ITU-T H.264 table 7-1, type 5), any random access picture for HEVC (ITU-T H.265
+    table 7-1, types 16 to 21), an I picture for MPEG-1, 2 and 4. The flag counts only for codecs whose decoders refuse
+    to begin anywhere else. No picture of another codec counts as a start.
 
     Args:
         codec: FFmpeg's name of the codec.
@@ -44,10 +56,12 @@ def classifier(codec: str, extradata: bytes | None) -> Callable[[bytes, bool], P
         return lambda packet, key: _h264([packet[start] for start, _ in units(packet, lengths)])
     if codec == "hevc":
         return lambda packet, key: _hevc([packet[start] >> 1 & 63 for start, _ in units(packet, lengths)])
+    if codec in MPEG:
+        return lambda packet, key: Picture(_is_intra(packet, codec), False, True)
     if codec == "vp8":
         # RFC 6386, section 9.1: bit 4 of the first byte is show_frame.
         return lambda packet, key: Picture(key, False, bool(packet[0] >> 4 & 1))
-    return lambda packet, key: Picture(key, False, True)
+    return lambda packet, key: Picture(key and codec in BEGIN_AT_KEYS, False, True)
 
 
 def setups(codec: str, extradata: bytes | None) -> Callable[[bytes], list[bytes]]:
@@ -103,6 +117,13 @@ def _h264(units: list[int]) -> Picture:
     start = bool(slices) and all(unit & 31 == 5 for unit in slices)
     disposable = bool(slices) and not any(unit >> 5 & 3 for unit in slices)
     return Picture(start, disposable, True)
+
+
+def _is_intra(packet: bytes, codec: str) -> bool:
+    """Whether the first picture in an MPEG packet is coded on its own."""
+    code, byte, shift, mask, intra = MPEG[codec]
+    place = packet.find(b"\0\0\1" + code) + 4 + byte
+    return 4 + byte <= place < len(packet) and packet[place] >> shift & mask == intra
 
 
 def _hevc(units: list[int]) -> Picture:

@@ -219,6 +219,14 @@ class Track:
         """Whether the container stores presentation times; FFmpeg makes some up for the others."""
         return self._container.format.name.split(",")[0] in CLOCKED
 
+    def _index_misleads(self) -> bool:
+        """Whether the container's own index names key frames where decoding cannot start."""
+        starts = [packet for packet in self.table.packets if packet.start]
+        named = [entry for entry in self._stream.index_entries if entry.is_keyframe]
+        if self._container.format.name.startswith("mov"):
+            return not {entry.pos for entry in named} <= {packet.position for packet in starts}
+        return not {entry.timestamp for entry in named} <= {packet.pts for packet in starts}
+
     def _unusual(self) -> Iterator[str]:
         """What `VideoIndex.unusual` names."""
         num_packets, claimed = len(self.table.packets), self._stream.frames
@@ -229,7 +237,7 @@ class Track:
             yield f"{hidden} of its {num_packets} packets are not shown"
         if claimed not in (0, num_packets):
             yield f"its header claims {claimed} frames, it has {num_packets} packets"
-        if self._unclean or self.table.leading:
+        if self._unclean or self.table.leading or self._index_misleads():
             yield "decoding cannot start cleanly at all of its key frames"
         if len(self._setups) > 1:
             yield "its picture size or other parameters change on the way"

@@ -249,14 +249,73 @@ def with_sound(folder: Path) -> Path:
 
 @sound
 def with_a_cover_picture_first(folder: Path) -> Path:
-    cover = folder / "cover.avi"
-    write_video(cover, numbered(1, first=200), fps=30, codec="mjpeg", pixel_format="yuvj420p")
-    _together(folder / "b.mp4", cover, plain(folder / "2.mp4"))
-    with av.open(str(folder / "b.mp4")) as reader, av.open(str(folder / "a.mp4"), "w") as writer:
+    """The cover is described before the video in the movie header, so that it is the first track."""
+    write_video(folder / "cover.avi", numbered(1, first=200), fps=30, codec="mjpeg", pixel_format="yuvj420p")
+    _together(folder / "b.mp4", folder / "cover.avi", plain(folder / "2.mp4"))
+    path = folder / "a.mp4"
+    with av.open(str(folder / "b.mp4")) as reader, av.open(str(path), "w") as writer:
         streams = [writer.add_stream_from_template(stream) for stream in reader.streams]
         streams[0].disposition = av.stream.Disposition.attached_pic
         for packet in reader.demux():
             if packet.size:
                 packet.stream = streams[packet.stream.index]
                 writer.mux(packet)
-    return folder / "a.mp4"
+    data = path.read_bytes()
+    (track, end), (cover, last) = next(boxes(data, "moov/trak")), next(boxes(data, "moov/udta"))
+    path.write_bytes(data[: track - 8] + data[cover - 8 : last] + data[track - 8 : end] + data[last:])
+    return path
+
+
+def _false_keys(path: Path) -> Path:
+    """Call the sixth packet after each key frame a key frame instead of that one."""
+    data = path.read_bytes()
+    start, _ = next(boxes(data, f"{TABLES}/stss"))
+    (count,) = struct.unpack_from(">I", data, start + 4)
+    keys = struct.unpack_from(f">{count}I", data, start + 8)
+    return patch(path, f"{TABLES}/stss", 12, f">{count - 1}I", *(key + 6 for key in keys[1:]))
+
+
+@sound
+def false_key_flags_vp9(folder: Path) -> Path:
+    options = {"deadline": "realtime", "cpu-used": "8"}
+    return _false_keys(plain(folder / "a.mp4", codec="libvpx-vp9", **options))
+
+
+@sound
+def false_key_flags_mpeg4(folder: Path) -> Path:
+    return _false_keys(plain(folder / "a.mp4", codec="mpeg4", b="600k"))
+
+
+@sound
+def false_key_flags_av1(folder: Path) -> Path:
+    return _false_keys(plain(folder / "a.mp4", codec="libsvtav1", crf="20", preset="10"))
+
+
+@sound
+def false_key_flags_h264(folder: Path) -> Path:
+    return _false_keys(plain(folder / "a.mp4"))
+
+
+@sound
+def false_key_flags_mkv(folder: Path) -> Path:
+    def flag(packets: list[av.Packet]) -> list[av.Packet]:
+        for packet in packets[1:]:
+            packet.is_keyframe = packet.pos % 3 == 0
+        return packets
+
+    return remux(plain(folder / "source.mp4"), folder / "a.mkv", flag)
+
+
+@sound
+def names_that_are_not_utf_8(folder: Path) -> Path:
+    """Metadata in some other encoding."""
+    path = folder / "a.mp4"
+    with av.open(str(plain(folder / "source.mp4"))) as reader, av.open(str(path), "w") as writer:
+        writer.metadata["title"] = "Zoo" * 9
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                writer.mux(packet)
+    path.write_bytes(path.read_bytes().replace(b"Zoo" * 9, b"\xff\xfe\xc3" * 9))
+    return path

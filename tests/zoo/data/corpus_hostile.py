@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tests.zoo.data.corpus import TABLES, boxes, numbered, patch, plain, remux
-from tests.zoo.data.corpus_forms import sine
+from tests.zoo.data.corpus_forms import sine, with_sound
 from zoo.data.encode import write_video
 
 Maker = Callable[[Path], Path | str]
@@ -570,6 +570,16 @@ def millions_of_empty_boxes(folder: Path) -> Path:
 @refused
 def pictures_beyond_the_end(folder: Path) -> Path:
     return patch(plain(folder / "a.mp4"), f"{TABLES}/stco", 8, ">I", 0x7FFFFFFF)
+
+
+@refused
+def last_chunk_beyond_the_end(folder: Path) -> Path:
+    path = with_sound(folder)
+    data = bytearray(path.read_bytes())
+    start, end = next(boxes(bytes(data), f"{TABLES}/stco"))  # the last track's, which has the pictures
+    assert end - start > 12  # several chunks, as the sound is between them
+    struct.pack_into(">I", data, end - 4, 0x7FFFFFFF)
+    return _written(path, bytes(data))
 
 
 @refused

@@ -36,6 +36,7 @@ OFFERED = {
     "gray_pixels",
     "container_claims_65535_x_65535",
     "with_sound",
+    "names_that_are_not_utf_8",
 }
 
 # Files it is offered for by rule, and refuses itself.

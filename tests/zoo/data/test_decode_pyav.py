@@ -1,15 +1,18 @@
 """PyAV returns exactly the asked frames of every sound kind of file, from memory and from the file read again."""
 
+import dataclasses
 import faulthandler
 
+import av
 import numpy as np
 import pytest
 
 from tests.zoo.data import corpus_forms  # noqa: F401 (enters its kinds)
 from tests.zoo.data.corpus import COUNT, SOUND, numbered, numbers, patch, plain, remux, shade_numbers, sound_file
+from zoo.data import decode_pyav
 from zoo.data.decode import DecodeError, Limits, probe, read_frames
 from zoo.data.encode import write_video
-from zoo.data.orientation import BY_SIGNS
+from zoo.data.orientation import BY_SIGNS, Orientation
 
 ASKED = [40, 3, 17, 17, 30, 0, 47]
 FROM_THE_FILE = Limits(kept_bytes=0)
@@ -104,7 +107,10 @@ def test_late_and_variable_times_are_told_as_they_are():
     assert not index.regular
 
 
-@pytest.mark.parametrize("kind", ["h264_avi_with_b_frames", "h264_raw", "negative_times_mkv", "two_frames_at_one_time"])
+UNTIMED = ["h264_avi_with_b_frames", "h264_avi_without_b_frames", "mpeg4_avi", "wmv_asf", "h264_raw"]
+
+
+@pytest.mark.parametrize("kind", [*UNTIMED, "negative_times_mkv", "two_frames_at_one_time"])
 def test_made_up_or_clashing_times_are_not_told(kind):
     index = probe(sound_file(kind))
     assert len(index.times) == 0
@@ -118,11 +124,9 @@ def test_key_frames_with_leading_pictures_are_noticed(kind):
 
 
 def test_few_packets_are_decoded_for_few_frames(monkeypatch):
-    import zoo.data.decode_pyav as module
-
     sent = []
-    whole = module.Track._sent
-    monkeypatch.setattr(module.Track, "_sent", lambda self, run: (sent.append(p) or p for p in whole(self, run)))
+    whole = decode_pyav.Track._sent
+    monkeypatch.setattr(decode_pyav.Track, "_sent", lambda self, run: (sent.append(p) or p for p in whole(self, run)))
     read_frames(sound_file("h264_mp4"), [12])
     assert len(sent) == 1  # the key frame itself
     sent.clear()
@@ -167,8 +171,6 @@ def test_a_file_that_changes_after_its_index_is_refused(tmp_path):
 
 
 def test_another_files_packets_are_refused(tmp_path):
-    import dataclasses
-
     path = plain(tmp_path / "a.mp4")
     foreign = dataclasses.replace(probe(plain(tmp_path / "b.mp4", first=100)), stamp=probe(path).stamp)
     with pytest.raises(DecodeError, match="changed while it was read"):
@@ -266,3 +268,90 @@ def test_packets_written_after_the_index_was_cut_are_not_needed(tmp_path):
     path = remux(plain(tmp_path / "source.mp4", count=240), tmp_path / "a.mkv", list)
     index = probe(path)
     assert numbers(read_frames(path, [230, 5, 120], index=index)) == [230, 5, 120]
+
+
+def _swapped(pictures):
+    pictures[3], pictures[4] = pictures[4], pictures[3]
+
+
+DECODERS_FAULTS = {
+    "a lost picture": (lambda pictures: pictures.pop(5), "1 of 48 frames did not come out"),
+    "a picture too many": (lambda pictures: pictures.insert(5, pictures[5]), "that no packet announces"),
+    "another order": (_swapped, "the order of the pictures contradicts their times"),
+}
+
+
+@pytest.mark.parametrize("fault", DECODERS_FAULTS)
+def test_a_decoder_that_returns_other_pictures_than_announced_is_not_believed(fault, monkeypatch):
+    change, message = DECODERS_FAULTS[fault]
+    whole = decode_pyav.Track._pictures
+
+    def faulty(self, run):
+        pictures = list(whole(self, run))
+        change(pictures)
+        return iter(pictures)
+
+    monkeypatch.setattr(decode_pyav.Track, "_pictures", faulty)
+    with pytest.raises(DecodeError, match=message):
+        read_frames(sound_file("h264_mp4"))
+
+
+def test_a_plan_that_does_not_work_out_gives_way_to_decoding_everything(monkeypatch):
+    """Such as when headers lie about which pictures start decoding: here a run begins five packets late."""
+    whole = decode_pyav.plan
+
+    def late(table, frames):
+        return [run._replace(start=run.send[5], send=run.send[5:]) for run in whole(table, frames)]
+
+    monkeypatch.setattr(decode_pyav, "plan", late)
+    for limits in (Limits(), FROM_THE_FILE):
+        assert numbers(read_frames(sound_file("h264_mp4"), [22, 23], limits=limits)) == [22, 23]
+
+
+def test_a_seek_that_lands_too_late_is_noticed():
+    index = probe(sound_file("h264_mp4"))
+    rows = tuple(row._replace(dts=row.dts + 15 * 512) for row in index.packets.packets)
+    late = dataclasses.replace(index, packets=dataclasses.replace(index.packets, packets=rows))
+    assert numbers(read_frames(sound_file("h264_mp4"), [13, 30], index=late)) == [13, 30]
+
+
+def test_a_display_matrix_that_changes_on_the_way_is_refused(monkeypatch):
+    turns = iter([Orientation(0, False)] * 20 + [Orientation(180, False)] * 28)
+    monkeypatch.setattr(decode_pyav, "orientation_of", lambda frame: next(turns))
+    with pytest.raises(DecodeError, match="the display rotation changes at frame 20"):
+        read_frames(sound_file("h264_mp4"))
+
+
+def test_ffmpeg_is_told_to_open_nothing_else_and_to_report_every_error(monkeypatch):
+    calls = []
+    whole = av.open
+    monkeypatch.setattr(av, "open", lambda *args, **options: calls.append(options) or whole(*args, **options))
+    read_frames(sound_file("h264_mkv"), [3])
+    (options,) = calls
+    told = options["container_options"]
+    assert told["protocol_whitelist"] == "none"
+    assert told["err_detect"] == "explode"
+    for word in ("hls", "concat", "image2", "dash", "sdp", "mov"):
+        assert word not in told["format_whitelist"].split(",")
+    assert "h264" in told["codec_whitelist"].split(",")
+    assert options["options"] == {"max_pixels": str(Limits().frame_pixels)}
+
+
+def test_anything_else_that_a_file_trips_is_one_error(monkeypatch):
+    def trip(*args, **options):
+        raise ZeroDivisionError("a clock of nothing")
+
+    monkeypatch.setattr(av, "open", trip)
+    with pytest.raises(DecodeError, match=r"a\.mp4': ZeroDivisionError: a clock of nothing"):
+        read_frames(sound_file("h264_mp4"))
+
+
+def test_pictures_flagged_as_damaged_are_refused(monkeypatch):
+    class Flagged:
+        def __init__(self, frame):
+            self.pts, self.height, self.width, self.is_corrupt = frame.pts, frame.height, frame.width, True
+
+    whole = decode_pyav.Track._pictures
+    monkeypatch.setattr(decode_pyav.Track, "_pictures", lambda self, run: map(Flagged, whole(self, run)))
+    with pytest.raises(DecodeError, match=r"damaged data at 0\.000 s"):
+        read_frames(sound_file("h264_mp4"))
