@@ -233,4 +233,13 @@ videomamba_small = partial(VideoMamba, embed_dim=384, depth=24)
 videomamba_middle = partial(VideoMamba, embed_dim=576, depth=32)
 videomamba_base = partial(VideoMamba, num_frames=1, embed_dim=768, depth=24)
 # For the embedded clips of 16 x 24 x 24: as many tokens and blocks as the other small members.
-videomamba_pico = partial(VideoMamba, img_size=24, num_frames=16, patch_size=8, tubelet_size=2, embed_dim=48, depth=4)
+videomamba_pico = partial(
+    VideoMamba,
+    img_size=24,
+    num_frames=16,
+    patch_size=8,
+    tubelet_size=2,
+    embed_dim=64,
+    depth=2,
+    ssm=SsmOptions(state_dim=4, expand=1),
+)

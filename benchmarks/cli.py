@@ -14,6 +14,15 @@ PROTOCOLS = ("finetune", "attentive", "linear", "knn")
 BUDGETS = ("smoke", "quick", "full")
 SUITES = ("digits",)
 USAGE_ERROR, INTERRUPTED = 2, 130
+USER_ERRORS = (
+    ("zoo.weight_files", "CheckpointError"),
+    ("zoo.training.checkpoint", "RunFileError"),
+    ("zoo.data.video_file", "DecodeError"),
+    ("zoo.data.records", "ListError"),
+    ("zoo.data.loading", "UnreadableVideoError"),
+    ("benchmarks.systems", "SizeError"),
+    ("benchmarks.session", "RequestError"),
+)
 
 COMPARE_EXAMPLES = """\
 examples:
@@ -145,7 +154,9 @@ def _predict_options(parser: _Parser) -> _Parser:
     parser.add_argument("name", metavar="NAME", help="architecture")
     parser.add_argument("video", type=Path, metavar="VIDEO")
     parser.add_argument("-k", type=_positive, default=5, metavar="N", help="number of answers (5)")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights, such as those a comparison leaves")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", required=True, help="weights, such as those a comparison leaves"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
@@ -165,7 +176,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         top.error(_unknown("command", argv[0], commands))
     arguments, extra = top.parse_known_args(argv)
     if extra:
-        parser = commands[arguments.command]
+        parser = commands.get(arguments.command, top)
         options = [option for action in parser._actions for option in action.option_strings]
         word = next((word for word in extra if word.startswith("-")), extra[0]).partition("=")[0]
         parser.error(_unknown("option", word, options) if word.startswith("-") else f"unexpected argument {word!r}")
@@ -205,19 +216,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _user_errors() -> tuple[type[Exception], ...]:
     """Errors that a person can mend; their message says how, so a traceback would only hide it."""
-    found: list[type[Exception]] = [UnknownNameError, FileNotFoundError, PermissionError, NotADirectoryError]
     # Looked up among what is loaded: an error of a module that nobody imported cannot have been raised.
-    for module, name in (
-        ("zoo.weight_files", "CheckpointError"),
-        ("zoo.training.checkpoint", "CheckpointError"),
-        ("zoo.data.decode", "DecodeError"),
-        ("zoo.data.loading", "UnreadableVideoError"),
-        ("benchmarks.systems", "SizeError"),
-        ("benchmarks.session", "RequestError"),
-    ):
-        if module in sys.modules:
-            found.append(getattr(sys.modules[module], name))
-    return tuple(found)
+    loaded = [getattr(sys.modules[module], name) for module, name in USER_ERRORS if module in sys.modules]
+    return (UnknownNameError, FileNotFoundError, PermissionError, NotADirectoryError, *loaded)
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -197,13 +197,15 @@ def costs(table: Table) -> str:
         for axes, (name, title) in zip(panels, COSTS, strict=True):
             frames: set[int] = set()
             for system, cost in table.costs.items():
-                known = [(point["frames"], point[name]) for point in cost.details["points"] if point[name] is not None]
+                # Not measured, or less memory than the meter resolves: no place on a logarithmic axis.
+                known = [(point["frames"], point[name]) for point in cost.details["points"] if point[name]]
                 frames.update(length for length, _ in known)
                 style = look[system]
-                axes.plot(*zip(*known, strict=True), marker=style.marker, color=style.color, label=system)
+                x, y = zip(*known, strict=True) if known else ((), ())
+                axes.plot(x, y, marker=style.marker, color=style.color, label=system)
             axes.set_title(title)
             axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
+            axes.set_yscale("log" if frames else "linear")
             axes.set_xticks(sorted(frames), [str(length) for length in sorted(frames)])
             axes.set_xlabel("frames")
             _plain_numbers(axes)

@@ -135,8 +135,8 @@ class Worker:
             "reconstruction_note": objective.reconstruction_note,
         }
         final = float(np.mean([row["loss"] for row in told.curves[-10:]]))
-        result = self.result(
-            run,
+        result = replace(
+            self.begun(run),
             metrics={"final_loss": Interval(final, final, final)},
             curves=told.curves,
             details=details,
@@ -221,8 +221,8 @@ class Worker:
         task = self.context.suite.task(run.identity.task)
         rows = told.rows.numpy()
         hits = metrics.correct(probabilities, labels)[None]
-        result = self.result(
-            run,
+        result = replace(
+            self.begun(run),
             metrics={"accuracy": metrics.accuracy(hits, scenes=rows // task.videos_per_scene)},
             n_expected=told.expected,
             n_evaluated=len(rows),
@@ -239,19 +239,19 @@ class Worker:
         }
         return Made(result, {"predictions": predictions})
 
-    def result(self, run: Run, **measured: Any) -> Result:
-        """A result with the circumstances of this run."""
+    def begun(self, run: Run) -> Result:
+        """A result with the circumstances of this run and nothing measured yet."""
         told = self.context.provenance
         return Result(
             identity=run.identity,
             settings=run.settings,
+            metrics={},
             device=told.device,
             versions=told.versions,
             decoder=decoder_version("pyav"),
             commit=told.commit,
             command=told.command,
             created=now(),
-            **measured,
         )
 
     def clip(self, run: Run) -> ClipSpec:

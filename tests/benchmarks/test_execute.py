@@ -132,3 +132,22 @@ def test_a_worker_that_cannot_be_set_up_says_why(tmp_path):
 def test_an_unplanned_need_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="child"):
         execute([run("child", run("forgotten"))], {}, make_runner, tmp_path, jobs=1, listener=Log())
+
+
+def test_awaited_runs_go_first_and_then_the_longest_by_the_pace_seen_so_far(tmp_path):
+    def sized(name, work, *needs, **settings):
+        one = run(name, *needs, **settings)
+        return Run(identity=one.identity, settings=one.settings, needs=one.needs, work=work, label=f"{name}{settings}")
+
+    slow, quick = sized("slow", 1.0), sized("quick", 100.0)
+    # What was seen: a unit of "slow" takes a hundred times as long as one of "quick".
+    seen = {
+        one.key: Result(identity=one.identity, settings=one.settings, metrics={}, seconds=seconds)
+        for one, seconds in ((slow, 10.0), (quick, 10.0))
+    }
+    pending = [sized("quick", 100.0, task=1), sized("slow", 20.0, task=1), sized("other", 1.0)]
+    child = sized("quick", 1.0, pending[2])
+    log = Log()
+    execute([slow, quick, *pending, child], seen, make_runner, tmp_path, jobs=1, listener=log)
+    started = [label for event, label, *_ in log.events if event == "started"]
+    assert started == ["other{}", "slow{'task': 1}", "quick{'task': 1}", "quick{}"]

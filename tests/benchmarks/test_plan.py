@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import plan
+from benchmarks.plan import Comparison
+from benchmarks.systems import systems
+from tests.benchmarks.tiny_suite import SUITE, TinyVideos, tiny_budget
+
+
+@pytest.fixture
+def comparison(tmp_path):
+    return Comparison(
+        systems=systems(["vit_pico", "timesformer_pico"], side_px=24, suite="tiny"),
+        suite=SUITE,
+        videos=TinyVideos(tmp_path),
+        protocol="finetune",
+        budget=tiny_budget(),
+        seeds=range(2),
+    )
+
+
+def test_every_system_runs_every_task_from_both_starts_under_every_seed_and_the_controls_once(comparison):
+    runs = plan.plan(comparison)
+    kinds = [run.identity.kind for run in runs]
+    assert kinds.count("pretrain") == 2 * 2
+    assert kinds.count("evaluate") == 2 * 2 * 2 * 2
+    assert kinds.count("control") == 2 * 2
+    assert len({run.key for run in runs}) == len(runs)
+
+
+def test_an_evaluation_needs_exactly_the_pretraining_of_its_system_and_seed(comparison):
+    runs = {run.key: run for run in plan.plan(comparison)}
+    for run in runs.values():
+        if run.identity.kind == "evaluate" and run.identity.init == "mae":
+            (needed,) = (runs[key] for key in run.needs)
+            assert needed.identity.kind == "pretrain"
+            assert (needed.identity.system, needed.identity.seed) == (run.identity.system, run.identity.seed)
+        else:
+            assert run.needs == ()
+
+
+def test_twins_differ_in_their_start_alone(comparison):
+    runs = [run for run in plan.plan(comparison) if run.identity.kind == "evaluate"]
+    for run in runs:
+        if run.identity.init == "random":
+            twin = next(
+                other
+                for other in runs
+                if other.identity.init == "mae"
+                and (other.identity.system, other.identity.task, other.identity.seed)
+                == (run.identity.system, run.identity.task, run.identity.seed)
+            )
+            assert {**run.settings, "start": ""} == {**twin.settings, "start": ""}
+
+
+def test_keys_are_the_same_in_every_session_and_follow_what_shapes_the_numbers(comparison):
+    keys = [run.key for run in plan.plan(comparison)]
+    assert keys == [run.key for run in plan.plan(comparison)]
+    longer = replace(comparison, budget=tiny_budget(steps=4))
+    assert not set(keys) & {run.key for run in plan.plan(longer) if run.identity.system != "first frame"}
+
+
+def test_another_pretraining_makes_other_evaluations_but_the_same_random_twins(comparison):
+    budget = tiny_budget()
+    other = replace(comparison, budget=replace(budget, pretrain=replace(budget.pretrain, steps=9)))
+    before, after = ({run.key: run for run in plan.plan(one)} for one in (comparison, other))
+    shared = {before[key].identity.init for key in before.keys() & after.keys()}
+    assert shared == {"random"}
+    assert sum(run.identity.init == "random" for run in before.values()) == len(before.keys() & after.keys())
+
+
+def test_adding_a_system_keeps_the_runs_of_the_others_but_measures_costs_together_again(comparison):
+    alone = replace(comparison, systems=comparison.systems[:1])
+    assert {run.key for run in plan.plan(alone)} <= {run.key for run in plan.plan(comparison)}
+    both = {run.key for run in plan.cost_runs(comparison)}
+    assert len(both) == 2
+    assert not both & {run.key for run in plan.cost_runs(alone)}
+
+
+def test_settings_are_plain_values_that_survive_json(comparison):
+    for run in [*plan.plan(comparison), *plan.cost_runs(comparison)]:
+        assert plan.plain(run.settings) == run.settings
+
+
+@pytest.mark.parametrize("protocol", ["linear", "attentive", "knn"])
+def test_probes_are_planned_without_augmentation(comparison, protocol):
+    runs = [run for run in plan.plan(replace(comparison, protocol=protocol)) if run.identity.kind == "evaluate"]
+    assert {run.identity.protocol for run in runs} == {protocol}
+    assert all("augment" not in run.settings["protocol"] for run in runs)
