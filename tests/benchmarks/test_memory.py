@@ -25,7 +25,8 @@ print(meter.stop())
 def test_the_peak_counts_from_the_start_and_includes_what_was_freed_before_the_stop():
     words = [sys.executable, "-c", SCRIPT]
     peak = float(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    assert peak == pytest.approx(80, abs=3)
+    # Threads and lazily loaded libraries add a few MiB; the 300 MiB from before the start must not count.
+    assert 79 <= peak <= 100
 
 
 def test_no_limit_leaves_the_process_as_it_is():
