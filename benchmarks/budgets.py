@@ -144,8 +144,8 @@ BUDGETS = {
     ),
     "quick": _budget(
         "quick",
-        pretrain_steps=300,
-        steps=140,
+        pretrain_steps=200,
+        steps=120,
         batch=64,
         probe_steps=300,
         costs=Costs(frames=(8, 16, 32, 64, 128), batch_size=4, rounds=5),
