@@ -78,6 +78,7 @@ class Summary:
         failed: key -> error text.
         blocked: keys of runs that were not started because a run they need failed.
         interrupted: True when a person stopped it.
+        work: key -> expected effort.
     """
 
     results: dict[str, Result]
@@ -85,6 +86,15 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)
     blocked: list[str] = field(default_factory=list)
     interrupted: bool = False
+    work: dict[str, float] = field(default_factory=dict)
+
+    def pace(self) -> dict[str, float]:
+        """System -> seconds per unit of effort in the runs that are finished."""
+        spent: dict[str, tuple[float, float]] = {}
+        for key, result in self.results.items():
+            seconds, work = spent.get(result.identity.system, (0.0, 0.0))
+            spent[result.identity.system] = seconds + result.seconds, work + self.work.get(key, 0.0)
+        return {system: seconds / work for system, (seconds, work) in spent.items() if work}
 
 
 class _Worker:
@@ -173,6 +183,7 @@ def execute(
     summary = Summary(
         results={run.key: finished[run.key] for run in runs if run.key in finished},
         reused=sum(run.key in finished for run in runs),
+        work={run.key: run.work for run in runs},
     )
     pending = [run for run in runs if run.key not in summary.results]
     known = {run.key for run in runs}
@@ -207,13 +218,19 @@ def _drop_blocked(pending: list[Run], summary: Summary) -> list[Run]:
 
 
 def _hand_out(pending: list[Run], workers: list[_Worker], summary: Summary, listener: Listener) -> list[Run]:
+    """Give idle workers the runs that others wait for, then those that will take longest: no long one ends alone."""
     left = list(pending)
     for number, worker in enumerate(workers):
-        ready = next((run for run in left if summary.results.keys() >= set(run.needs)), None)
-        if worker.run is None and ready is not None:
-            left.remove(ready)
-            worker.start(ready, summary.results)
-            listener.started(ready, number)
+        ready = [run for run in left if summary.results.keys() >= set(run.needs)]
+        if worker.run is not None or not ready:
+            continue
+        awaited, pace = {key for run in left for key in run.needs}, summary.pace()
+        usual = max(pace.values(), default=1.0)
+        # max() takes the first of equals, so the order of the plan decides where nothing is known.
+        chosen = max(ready, key=lambda run: (run.key in awaited, run.work * pace.get(run.identity.system, usual)))
+        left.remove(chosen)
+        worker.start(chosen, summary.results)
+        listener.started(chosen, number)
     return left
 
 

@@ -74,27 +74,27 @@ def _best(table: Table, task: Task) -> Finding | None:
     cell = table.cells[best][task.name]
     if cell.accuracy is None:
         return None
-    text = (
-        f"{_name(best)} is best with **{percent(cell.accuracy.value)} %** ({spread(cell.accuracy)}); "
-        f"chance is {percent(task.chance)} %."
-    )
-    rivals = [row for row in rows[1:] if row.init == best.init]
-    if rivals:
-        pair = table.pairs[task.name]
-        comparison = pair.get((best, rivals[0])) or pair.get((rivals[0], best))
-        if comparison is not None:
-            gap = abs(comparison.difference.value)
-            verdict = (
-                "a difference that these videos can show"
-                if comparison.p_value < SIGNIFICANT
-                else f"too little to tell them apart on {len(cell.rows)} videos"
-            )
-            text += f" `{rivals[0].system}` follows {percent(gap)} points behind ({p_words(comparison.p_value)}): "
-            text += f"{verdict}."
-    above = cell.accuracy.low > task.chance
-    if not above:
-        text += " **Nobody is above chance here at this budget.**"
-    return Finding("plain" if above else "bad", f"Best on {task.name}", text)
+    title = f"Best on {task.name}"
+    said = f"**{percent(cell.accuracy.value)} %** ({spread(cell.accuracy)})"
+    if cell.accuracy.low <= task.chance:
+        text = f"Nobody is above chance ({percent(task.chance)} %) at this budget; {_name(best)} has {said}."
+        return Finding("bad", title, text)
+    text = f"{_name(best)} is best with {said}; chance is {percent(task.chance)} %."
+    return Finding("plain", title, text + _lead(table, task, best, [row for row in rows[1:] if row.init == best.init]))
+
+
+def _lead(table: Table, task: Task, best: Row, rivals: Sequence[Row]) -> str:
+    """How far the next system of the same start is behind, and whether the test videos can show it."""
+    if not rivals:
+        return ""
+    pair = table.pairs[task.name]
+    comparison = pair.get((best, rivals[0])) or pair.get((rivals[0], best))
+    if comparison is None:
+        return ""
+    behind = percent(abs(comparison.difference.value))
+    count = len(table.cells[best][task.name].rows)
+    verdict = "which these videos can show" if comparison.p_value < SIGNIFICANT else f"too little for {count} videos"
+    return f" `{rivals[0].system}` is {behind} points behind ({p_words(comparison.p_value)}), {verdict}."
 
 
 def _name(row: Row) -> str:
