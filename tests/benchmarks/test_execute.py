@@ -146,8 +146,8 @@ def test_awaited_runs_go_first_and_then_the_longest_by_the_pace_seen_so_far(tmp_
         for one, seconds in ((slow, 10.0), (quick, 10.0))
     }
     pending = [sized("quick", 100.0, task=1), sized("slow", 20.0, task=1), sized("other", 1.0)]
-    child = sized("quick", 1.0, pending[2])
+    child = sized("quick", 1.0, pending[2], task=2)
     log = Log()
     execute([slow, quick, *pending, child], seen, make_runner, tmp_path, jobs=1, listener=log)
     started = [label for event, label, *_ in log.events if event == "started"]
-    assert started == ["other{}", "slow{'task': 1}", "quick{'task': 1}", "quick{}"]
+    assert started == ["other{}", "slow{'task': 1}", "quick{'task': 1}", "quick{'task': 2}"]
