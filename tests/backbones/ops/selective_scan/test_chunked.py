@@ -23,6 +23,9 @@ LAYOUTS = {
     "one channel": {"dim": 1},
     "one state": {"state": 1},
     "one token": {"length": 1},
+    # From 400 state values per token and group on, the state is read by matrix products: every published size.
+    "wide": {"dim": 32, "state": 16},
+    "wide groups": {"dim": 64, "state": 16, "groups": 2},
 }
 
 
@@ -62,7 +65,7 @@ def test_outputs_and_gradients_equal_the_reference(problem, layout, reverse, gat
     assert_same(ours, expected)
 
 
-@pytest.mark.parametrize("layout", ["per token", "two groups", "constant B and C", "neither"])
+@pytest.mark.parametrize("layout", ["per token", "two groups", "constant B and C", "neither", "wide"])
 def test_both_directions_equal_the_reference_and_flipped_scans(problem, layout):
     forward, z = problem(**LAYOUTS[layout])
     backward, _ = problem(**LAYOUTS[layout], seed=1)
