@@ -92,6 +92,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     _architecture("videomamba_small", CLIP, IMAGE_FORM),
     _architecture("videomamba_middle", CLIP, IMAGE_FORM),
     _architecture("videomamba_base", IMAGE_CLIP, IMAGE_FORM, "published as an image model only"),
-    _architecture("videomamba_pico", PICO_CLIP, "for the embedded suite"),
+    _architecture(
+        "videomamba_pico", PICO_CLIP, "for the embedded suite: 4 states and expansion 1, published sizes have 16 and 2"
+    ),
 )
 CARDS: tuple[Card, ...] = ()
