@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Grid
-from backbones.positions import Positions
+from backbones.positions import Positions, sincos_1d
 
 QkvBias = Literal["none", "qv", "qkv"]
 
@@ -193,3 +193,18 @@ def init_linear(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def start_stem(patch_embed: PatchEmbed3d, time: nn.Parameter | None) -> None:
+    """Stem of small models trained from scratch: weights like a linear layer's, sines and cosines for time.
+
+    A convolution's own start makes tokens far smaller than a table of sines and cosines is.
+
+    Args:
+        patch_embed: its weights are drawn xavier-uniform.
+        time: learned table over time `[1, T, D]`, None in an image model.
+    """
+    nn.init.xavier_uniform_(patch_embed.proj.weight.data.flatten(1))
+    if time is not None:
+        with torch.no_grad():
+            time.copy_(sincos_1d(time.shape[1], time.shape[2]))

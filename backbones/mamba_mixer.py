@@ -66,6 +66,22 @@ def causal_conv(
     return image.squeeze(2).transpose(1, 2)
 
 
+STEPS = (1e-3, 1e-1)
+
+
+def draw_steps(dt_proj: nn.Linear) -> None:
+    """Mamba's own start: steps log-uniform in `STEPS`, so that the slowest states reach back 10 to 1,000 tokens.
+
+    Source: state-spaces/mamba, mamba_simple.py, `dt_init="random"`. `dt_proj` has one output per channel; its bias
+    becomes the inverse softplus of the drawn steps.
+    """
+    low, high = STEPS
+    nn.init.uniform_(dt_proj.weight, -(dt_proj.in_features**-0.5), dt_proj.in_features**-0.5)
+    with torch.no_grad():
+        steps = low * (high / low) ** torch.rand_like(dt_proj.bias)
+        dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+
+
 class Direction(nn.Module):
     """What one scan direction has of its own: convolution, projections to steps and input-dependent matrices, A and D.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, Features, Grid
-from backbones.layers import Attention, PatchEmbed3d
+from backbones.layers import Attention, PatchEmbed3d, init_linear, start_stem
 from backbones.tokens import take
 
 
@@ -88,6 +88,12 @@ class TimeSformer(Backbone):
         mlp_ratio: hidden width of the MLPs over `embed_dim`.
         attention: "divided" or "joint".
         drop_path_rate: drop path of the last block; grows linearly from 0.
+        init: "authors": linear layers of standard deviation 0.02, which suits a width of 768, no positions in time and
+            no temporal branch at first, to go on from image weights. "scratch", for short training of small models:
+            xavier-uniform layers and stem, sines and cosines for time.
+
+    Raises:
+        ValueError: for an unknown attention or init.
     """
 
     def __init__(
@@ -103,8 +109,11 @@ class TimeSformer(Backbone):
         mlp_ratio: float = 4.0,
         attention: str = "divided",
         drop_path_rate: float = 0.0,
+        init: str = "authors",
     ) -> None:
         super().__init__()
+        if init not in ("authors", "scratch"):
+            raise ValueError(f"unknown init {init!r}; choose 'authors' or 'scratch'")
         if attention not in ("divided", "joint"):
             raise ValueError(f"unknown attention {attention!r}; choose 'divided' or 'joint'")
         self.embed_dim, self.depth, self.pool, self.attention = embed_dim, depth, "cls", attention
@@ -121,16 +130,20 @@ class TimeSformer(Backbone):
             for rate in rates
         )
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
-        self._initialise()
+        self._initialise(init)
 
-    def _initialise(self) -> None:
-        """Truncated normal weights; a new temporal branch starts as zero in every block but the first."""
+    def _initialise(self, init: str) -> None:
+        """The authors' temporal branch starts as zero in every block but the first."""
+        for table in (self.cls_token, self.cls_pos_embed, self.pos_embed):
+            trunc_normal_(table, std=0.02)
+        if init == "scratch":
+            self.apply(init_linear)
+            start_stem(self.patch_embed, self.temporal_pos_embed)
+            return
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        for table in (self.cls_token, self.cls_pos_embed, self.pos_embed):
-            trunc_normal_(table, std=0.02)
         if self.attention == "divided":
             for block in self.blocks[1:]:
                 nn.init.zeros_(block.get_parameter("temporal_fc.weight"))
@@ -198,9 +211,6 @@ timesformer_joint_base = partial(TimeSformer, attention="joint")
 timesformer_joint_tiny = partial(TimeSformer, embed_dim=192, num_heads=3, attention="joint")
 # For the embedded clips of 16 x 24 x 24: the same 72 tokens, width and depth as the other small members.
 timesformer_pico = partial(
-    TimeSformer, img_size=24, num_frames=16, patch_size=8, tubelet_size=2, embed_dim=64, depth=4, num_heads=4
-)
-timesformer_joint_pico = partial(
     TimeSformer,
     img_size=24,
     num_frames=16,
@@ -209,5 +219,6 @@ timesformer_joint_pico = partial(
     embed_dim=64,
     depth=4,
     num_heads=4,
-    attention="joint",
+    init="scratch",
 )
+timesformer_joint_pico = partial(timesformer_pico, attention="joint")

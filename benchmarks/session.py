@@ -117,6 +117,7 @@ def open_session(request: Request, console: Console) -> Session:
     suite = SUITES[request.suite][spent.small_suite]
     # Names are checked before the minute that rendering takes.
     sized = systems(request.names, side_px=suite.side_px, suite=request.suite)
+    console.print(f"videos of {suite.name}: rendered and decoded at the first use, read after that", highlight=False)
     videos = suite.prepare(request.cache, console.is_terminal)
     return Session(
         request=request,

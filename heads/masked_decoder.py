@@ -62,6 +62,10 @@ class MaskedDecoder(nn.Module):
         self.head = nn.Linear(width, out_dim)
         self.apply(init_linear)
 
+    def no_weight_decay(self) -> set[str]:
+        """Tokens and position tables must not decay although they are matrices (VideoMAE, modeling_pretrain.py)."""
+        return {name for name, _ in self.named_parameters(recurse=False)}
+
     def forward(self, features: Features, query: Int64[Tensor, "batch query"]) -> Float[Tensor, "batch query out_dim"]:
         """Predictions at `query`: raster indices in the grid of the clip, none of them visible."""
         return self.head(self.norm(self.states(features, query)[:, -query.shape[1] :]))

@@ -36,7 +36,7 @@ def facts(name: str) -> dict[str, Any]:
         "tubelet": model.backbone.tubelet,
         "grid": tuple(grid),
         "tokens": grid.num_tokens,
-        "pool": model.spec.classifier.pool if model.spec else model.backbone.pool,
+        "pool": model.pool,
         "clip": clip.to_dict(),
         "options": {key: _plain(value) for key, value in builder_options(architecture).items()},
         "layers": [(part, _count(module)) for part, module in _parts(model)],

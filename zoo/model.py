@@ -79,6 +79,11 @@ class VideoModel(nn.Module):
         return self.head.num_classes
 
     @property
+    def pool(self) -> Pool:
+        """How the classifier makes one vector of the tokens; the family's way where an attentive head learns it."""
+        return self.head.pool if isinstance(self.head, LinearHead) else self.backbone.pool
+
+    @property
     def embed_dim(self) -> int:
         """Width of the tokens."""
         return self.backbone.embed_dim

@@ -67,6 +67,6 @@ def run(
 
     found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step)
     predictions = predict(found.head, test, batch_size=settings.recipe.batch_size)
-    form = Classifier(pool=whole.backbone.pool, kind="attentive", num_heads=settings.num_heads, depth=settings.depth)
+    form = Classifier(pool=whole.pool, kind="attentive", num_heads=settings.num_heads, depth=settings.depth)
     keep_model(with_head(whole, found.head, form), data, run_dir)
     return outcome(predictions, data, curves=found.curves, seconds=time.perf_counter() - start, details=found.details())

@@ -51,7 +51,7 @@ def run(
         accelerator: where features are computed, in Lightning's words.
     """
     start, whole = time.perf_counter(), build(model, seed)
-    pool = whole.backbone.pool
+    pool = whole.pool
     train, test = banks(whole, data, pool=pool, max_bytes=settings.max_bytes, accelerator=accelerator)
     if on_step is not None:
         on_step(1, {"step": 1})

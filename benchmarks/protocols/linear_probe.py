@@ -57,7 +57,7 @@ def run(
         accelerator: where features are computed, in Lightning's words.
     """
     start, whole = time.perf_counter(), build(model, seed)
-    pool, dim, num_classes = whole.backbone.pool, whole.embed_dim, whole.num_classes
+    pool, dim, num_classes = whole.pool, whole.embed_dim, whole.num_classes
     train, test = banks(whole, data, pool=pool, max_bytes=settings.max_bytes, accelerator=accelerator)
     mean, std = train.tokens.mean((0, 1)), train.tokens.std((0, 1)).clamp(min=EPSILON)
     scaled = [replace(bank, tokens=(bank.tokens - mean) / std) for bank in (train, test)]

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from backbones.contract import Grid
-from backbones.layers import Attention, Block, Flavor, PatchEmbed3d, patchify, plain_blocks, unpatchify
+from backbones.layers import Attention, Block, Flavor, PatchEmbed3d, patchify, plain_blocks, start_stem, unpatchify
+from backbones.positions import sincos_1d
 
 
 def test_embedding_equals_a_convolution_in_raster_order():
@@ -88,3 +89,12 @@ def test_flavor_decides_the_form_of_the_blocks():
     assert not {"attn.q_bias", "attn.qkv.bias"} & set(state)
     assert state["mlp.fc1.weight"].shape == (16, 8)
     assert plain_blocks(8, 1, 2, 0.0, flavor)[0].norm2.eps == 1e-3
+
+
+def test_the_stem_of_small_models_is_drawn_like_a_linear_layer():
+    torch.manual_seed(0)
+    stem, time = PatchEmbed3d(64, (2, 8, 8)), torch.nn.Parameter(torch.zeros(1, 8, 64))
+    start_stem(stem, time)
+    assert stem.proj.weight.abs().max().item() == pytest.approx((6 / (384 + 64)) ** 0.5, rel=0.01)
+    assert torch.equal(time.data, sincos_1d(8, 64))
+    assert time.requires_grad

@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 
 from backbones import mamba_mixer
-from backbones.mamba_mixer import MambaMixer, SsmOptions, causal_conv
+from backbones.mamba_mixer import STEPS, MambaMixer, SsmOptions, causal_conv, draw_steps
 from backbones.ops.selective_scan import bidirectional_scan, selective_scan
 from tests.support import assert_parity, load, part
 from zoo.cards.videomamba import VIDEO
@@ -139,3 +141,16 @@ def test_autocast_keeps_decay_rates_and_step_bias_in_float32():
 def test_unknown_scan_is_refused_when_the_mixer_is_built():
     with pytest.raises(ValueError, match="reference"):
         MambaMixer(16, scan="refrence")
+
+
+def test_mambas_steps_start_log_uniform_in_their_range():
+    torch.manual_seed(0)
+    dt_proj = torch.nn.Linear(4, 4096)
+    draw_steps(dt_proj)
+    steps = torch.nn.functional.softplus(dt_proj.bias.detach().double())
+    low, high = STEPS
+    assert low * 0.999 < steps.min()
+    assert steps.max() < high * 1.001
+    places = ((steps / low).log() / math.log(high / low)).sort().values
+    torch.testing.assert_close(places, torch.linspace(0, 1, 4096, dtype=torch.float64), atol=0.03, rtol=0)
+    assert dt_proj.weight.abs().max().item() == pytest.approx(0.5, rel=0.01)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from transformers import TimesformerConfig, TimesformerModel
 
+from backbones.positions import sincos_1d
 from backbones.timesformer import TimeSformer, timesformer_base, timesformer_tiny
 
 SHAPE = {"img_size": 32, "num_frames": 4, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 4}
@@ -109,3 +110,14 @@ def test_published_sizes(builder, millions):
     with torch.device("meta"):
         count = sum(parameter.numel() for parameter in builder().parameters())
     assert abs(count / 1e6 - millions) < 0.25
+
+
+def test_the_start_from_scratch_has_a_temporal_branch_and_positions_in_time():
+    model = TimeSformer(img_size=32, num_frames=4, embed_dim=32, depth=2, num_heads=2, init="scratch")
+    assert all(block.get_parameter("temporal_fc.weight").abs().max() > 0 for block in model.blocks)
+    assert torch.equal(model.temporal_pos_embed.data, sincos_1d(4, 32))
+
+
+def test_an_unknown_start_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match="unknown init 'xavier'; choose 'authors' or 'scratch'"):
+        TimeSformer(img_size=32, embed_dim=32, depth=1, num_heads=2, init="xavier")

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from backbones import videomamba
 from backbones.mamba_mixer import SsmOptions
-from backbones.positions import resize_spatial_table, resize_temporal_table
+from backbones.positions import resize_spatial_table, resize_temporal_table, sincos_1d
 from backbones.videomamba import VideoMamba, videomamba_pico
 from tests.support import assert_parity, load, manifest, part
 from zoo.cards.videomamba import IMAGE, PRETRAINED, VIDEO
@@ -326,6 +326,28 @@ def test_initial_weights_are_the_authors():
     assert model.pos_embed.std().item() == pytest.approx(0.02, rel=0.1)
     assert not model.cls_token.any()
     assert not model.temporal_pos_embed.any()
+
+
+def test_the_start_from_scratch_keeps_mambas_own():
+    torch.manual_seed(0)
+    model = VideoMamba(embed_dim=64, depth=4, img_size=64, init="scratch").requires_grad_(False)
+    mixer = model.blocks[1].mixer
+    steps = torch.nn.functional.softplus(mixer.causal.dt_proj.bias)
+    assert steps.min() > 9e-4
+    assert steps.max() < 0.11
+    # PyTorch's own start of a linear layer is uniform in +-1 / sqrt(width).
+    assert mixer.in_proj.weight.abs().max() == pytest.approx(1 / 8, rel=0.01)
+    assert mixer.out_proj.weight.abs().max() == pytest.approx(1 / math.sqrt(128 * 4), rel=0.02)
+    assert torch.equal(model.temporal_pos_embed, sincos_1d(8, 64))
+
+
+def test_an_image_model_starts_from_scratch_without_a_table_over_time():
+    assert VideoMamba(num_frames=1, embed_dim=32, depth=1, img_size=32, init="scratch").temporal_pos_embed is None
+
+
+def test_an_unknown_start_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match="unknown init 'mamba'; choose 'authors' or 'scratch'"):
+        VideoMamba(**SHAPE, init="mamba")
 
 
 def test_tables_and_tokens_do_not_decay_but_decay_rates_do():

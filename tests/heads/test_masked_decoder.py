@@ -126,3 +126,9 @@ def test_compiles_without_graph_breaks(options):
     model = decoder(**options)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(features(KEEP), QUERY), model(features(KEEP), QUERY))
+
+
+def test_tokens_and_tables_do_not_decay():
+    assert decoder().no_weight_decay() == {"mask_token"}
+    tables = {"pos_embed", "temporal_pos_embed", "cls_token", "cls_pos_embed"}
+    assert decoder(flavor=MAE_ST).no_weight_decay() == {"mask_token", *tables}

@@ -113,6 +113,13 @@ def test_resetting_can_change_the_pooling():
     assert torch.equal(model.forward_head(features), model.head.norm(features.tokens[:, 0]))
 
 
+def test_the_models_pooling_is_its_heads():
+    assert zoo.create_model("videomamba_tiny", depth=1).pool == "cls"
+    assert zoo.create_model("videomamba_tiny", depth=1, global_pool="mean").pool == "mean"
+    backbone = zoo.create_backbone("timesformer_pico")
+    assert VideoModel(backbone, AttentiveHead(backbone.embed_dim, 3, num_heads=4)).pool == backbone.pool
+
+
 @pytest.mark.parametrize("name", [architecture.name for architecture in ARCHITECTURES])
 def test_group_matcher_covers_every_parameter_once_in_the_order_of_depth(name):
     with torch.device("meta"):

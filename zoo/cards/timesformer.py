@@ -74,8 +74,6 @@ LARGE_CLIP = ClipSpec(
 # For the embedded clips: every frame of 16, the whole picture.
 PICO_CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24, mean=CLIP.mean, std=CLIP.std, flip=False)
 SHRINK = {"img_size": 16, "num_frames": 4, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
-# Class token after the final norm, no dropout before the classifier (vit.py).
-CLASSIFIER = Classifier(pool="cls")
 
 
 def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
@@ -85,7 +83,8 @@ def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
         family="timesformer",
         build=getattr(timesformer, name),
         clip=clip,
-        classifier=CLASSIFIER,
+        # Class token after the final norm, no dropout before the classifier (vit.py).
+        classifier=Classifier(pool="mean" if name.endswith("_pico") else "cls"),
         converters=(OFFICIAL, TRANSFORMERS),
         source="arXiv 2102.05095; facebookresearch/TimeSformer",
         code_licence="CC-BY-NC-4.0 (the authors' code; ours is Apache-2.0)",

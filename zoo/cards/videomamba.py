@@ -77,7 +77,7 @@ def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
         build=getattr(videomamba, name),
         clip=clip,
         # Class token after the final norm, no dropout before the classifier.
-        classifier=Classifier(pool="cls"),
+        classifier=Classifier(pool="mean" if name.endswith("_pico") else "cls"),
         converters=(VIDEO, IMAGE, PRETRAINED),
         source="arXiv 2403.06977; OpenGVLab/VideoMamba",
         code_licence="Apache-2.0",
@@ -93,7 +93,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     _architecture("videomamba_middle", CLIP, IMAGE_FORM),
     _architecture("videomamba_base", IMAGE_CLIP, IMAGE_FORM, "published as an image model only"),
     _architecture(
-        "videomamba_pico", PICO_CLIP, "for the embedded suite: 4 states and expansion 1, published sizes have 16 and 2"
+        "videomamba_pico",
+        PICO_CLIP,
+        "for the embedded suite: 4 states and expansion 1, published sizes have 16 and 2",
+        "starts as Mamba does and averages its tokens: the authors' start and a class token need longer training",
     ),
 )
 CARDS: tuple[Card, ...] = ()

@@ -14,8 +14,8 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from jaxtyping import UInt8
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo.data.decode import DecodeError, read_frames
+from zoo.data.parallel import in_order
 
 LAYOUT = 1
 CHUNK_BYTES = 1 << 24
@@ -117,7 +118,7 @@ def cached(
         paths: what to decode, each once.
         folder: where caches are kept; made when missing.
         decoder: backend of `read_frames`.
-        workers: decoding threads; one per core when None.
+        workers: decoding processes; one per core when None.
         progress: show a bar while decoding.
     """
     key = _key([_fingerprint(path) for path in paths], decoder)
@@ -224,21 +225,16 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 def _decoded(paths: Sequence[Path], decoder: str, *, workers: int | None, progress: bool) -> Iterator[np.ndarray | str]:
-    """Every video in order, or the reason why it could not be decoded; a few are kept in memory at a time."""
-
-    def decode(path: Path) -> np.ndarray | str:
-        try:
-            return read_frames(path, decoder=decoder)
-        except DecodeError as error:
-            return error.reason
-
-    workers = workers or os.cpu_count() or 1
+    """Every video in order, or the reason why it could not be decoded."""
     bar = Progress(
         TextColumn("decoding videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not progress
     )
-    with ThreadPoolExecutor(workers) as pool, bar:
-        task = bar.add_task("", total=len(paths))
-        for start in range(0, len(paths), 8 * workers):
-            for video in pool.map(decode, paths[start : start + 8 * workers]):
-                bar.advance(task)
-                yield video
+    with bar:
+        yield from bar.track(in_order(partial(_decode, decoder=decoder), paths, workers=workers), total=len(paths))
+
+
+def _decode(path: Path, decoder: str) -> np.ndarray | str:
+    try:
+        return read_frames(path, decoder=decoder)
+    except DecodeError as error:
+        return error.reason

@@ -18,8 +18,8 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ from torch import Tensor
 from zoo.data import scenes
 from zoo.data.cache import FrameCache, cached
 from zoo.data.encode import write_video
+from zoo.data.parallel import in_order
 from zoo.data.records import Record, read_list
 from zoo.seeds import seed_of
 
@@ -148,7 +149,7 @@ def ensure_digits(
         root: folder that holds it; `cache_root()` when None.
         sizes: clips per task.
         seed: of everything that is drawn.
-        workers: rendering threads; one per core when None.
+        workers: rendering processes; one per core when None.
         progress: show a bar while rendering.
     """
     parameters = generator_parameters(sizes or Sizes(), seed)
@@ -235,17 +236,16 @@ def _render(
     bar = Progress(
         TextColumn("rendering videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not progress
     )
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool, bar:
+    with bar:
         shown = bar.add_task("", total=sum(sizes.of(task, split) for task, split in pairs))
         for task, split in pairs:
             (folder / task / split).mkdir(parents=True)
-            images, num_clips = split_images(split, seed), sizes.of(task, split)
-
-            def write(scene: int, task: str = task, split: str = split, images: Images = images) -> list[list[str]]:
-                return _write_scene(folder / task, task, split, scene, images, seed)
-
+            num_scenes = sizes.of(task, split) // clips_per_scene(task)
+            write = partial(
+                _write_scene, folder=folder / task, task=task, split=split, images=split_images(split, seed), seed=seed
+            )
             rows: list[list[str]] = []
-            for written in pool.map(write, range(num_clips // clips_per_scene(task))):
+            for written in in_order(write, range(num_scenes), workers=workers):
                 rows += written
                 bar.advance(shown, len(written))
             _write_lists(folder, task, split, rows)
@@ -257,7 +257,7 @@ def _render(
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
-def _write_scene(folder: Path, task: str, split: str, scene: int, images: Images, seed: int) -> list[list[str]]:
+def _write_scene(scene: int, *, folder: Path, task: str, split: str, images: Images, seed: int) -> list[list[str]]:
     clips, place = draw_scene(task, split, scene, images, seed)
     rows = []
     for offset, clip in enumerate(clips):

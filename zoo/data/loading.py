@@ -159,7 +159,8 @@ def split_failures(records: Sequence[Record], cache: FrameCache | None) -> tuple
     """Records that can be read, and the failures that the cache already knows."""
     if cache is None:
         return list(records), []
-    known = {record.path: cache.failures.get(os.path.abspath(record.path)) for record in records}
+    failures = cache.failures
+    known = {record.path: failures.get(os.path.abspath(record.path)) for record in records}
     bad = [Failure(str(path), reason) for path, reason in known.items() if reason]
     return [record for record in records if not known[record.path]], bad
 
