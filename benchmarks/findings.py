@@ -9,6 +9,7 @@ from benchmarks.results import Result
 from benchmarks.table import Row, Table, Task
 
 SIGNIFICANT = 0.05
+LITTLE_EXPLAINED = 0.05
 Tone = Literal["good", "bad", "plain", "alarm"]
 
 
@@ -27,6 +28,7 @@ def findings(table: Table, *, budget: str) -> list[Finding]:
         *_incomplete(table),
         *[finding for task in table.tasks if (finding := _best(table, task))],
         *_gains(table, budget),
+        *_explained(table, budget),
         *_guards(table),
         *_growth(table),
         *_caveats(table),
@@ -80,7 +82,18 @@ def _best(table: Table, task: Task) -> Finding | None:
         text = f"Nobody is above chance ({percent(task.chance)} %) at this budget; {_name(best)} has {said}."
         return Finding("bad", title, text)
     text = f"{_name(best)} is best with {said}; chance is {percent(task.chance)} %."
-    return Finding("plain", title, text + _lead(table, task, best, [row for row in rows[1:] if row.init == best.init]))
+    text += _lead(table, task, best, [row for row in rows[1:] if row.init == best.init])
+    return Finding("plain", title, text + _outdone(table, task, cell.accuracy.value))
+
+
+def _outdone(table: Table, task: Task, best: float) -> str:
+    """Controls that do better than every system."""
+    better = [
+        f" The control `{row.system}` does better: **{percent(accuracy.value)} %**."
+        for row, cells in table.cells.items()
+        if row.control and task.name in cells and (accuracy := cells[task.name].accuracy) and accuracy.value > best
+    ]
+    return "".join(better)
 
 
 def _lead(table: Table, task: Task, best: Row, rivals: Sequence[Row]) -> str:
@@ -123,6 +136,22 @@ def _gains(table: Table, budget: str) -> list[Finding]:
         text = f"At the {budget} budget it **lowers** accuracy: {_by_system(groups['costs'])}."
         found.append(Finding("bad", "Where pretraining costs accuracy", text))
     return found
+
+
+def _explained(table: Table, budget: str) -> list[Finding]:
+    """How much of what was masked the networks can predict at the end of pretraining."""
+    shares = {
+        system: sum(result.metrics["explained"].value for result in results) / len(results)
+        for system, results in table.pretraining.items()
+        if all("explained" in result.metrics for result in results)
+    }
+    if not shares:
+        return []
+    text = "Of the variance of what was masked, predictions explain at the end: "
+    text += _listed([f"`{system}` {percent(share)} %" for system, share in shares.items()]) + "."
+    if max(shares.values()) >= LITTLE_EXPLAINED:
+        return [Finding("plain", "How far pretraining came", text)]
+    return [Finding("bad", "Pretraining hardly began", f"{text} The {budget} budget is too short to judge it by.")]
 
 
 def _by_system(entries: dict[str, list[str]]) -> str:

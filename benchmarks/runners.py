@@ -48,6 +48,8 @@ from zoo.training.pretrain import Pretrain
 CHECKPOINT_EVERY = 500  # steps; shorter runs start again when they were killed
 EVAL_BATCH = 64
 RECONSTRUCTION_SEED = 0
+LAST_STEPS = 10
+LOSSES = ("loss", "blank_loss")
 GRAY = 0.5
 
 
@@ -134,10 +136,10 @@ class Worker:
             "clips_listed": len(data.train_records),
             "reconstruction_note": objective.reconstruction_note,
         }
-        final = float(np.mean([row["loss"] for row in told.curves[-10:]]))
+        loss, blank = (float(np.mean([row[name] for row in told.curves[-LAST_STEPS:]])) for name in LOSSES)
         result = replace(
             self.begun(run),
-            metrics={"final_loss": Interval(final, final, final)},
+            metrics={"explained": Interval(1 - loss / blank, 1 - loss / blank, 1 - loss / blank)},
             curves=told.curves,
             details=details,
             weights=weights.relative_to(self.context.folder).as_posix(),

@@ -48,6 +48,25 @@ def test_a_leak_comes_first_and_alarms(tmp_path):
     assert "bag of frames" in first.text
 
 
+def test_a_control_that_beats_every_system_is_said_beside_the_best(table, tmp_path):
+    beaten = story(tmp_path, systems=("a",), control=0.95).table
+    text = said(beaten)["Best on appearance"].text
+    control = next(row for row in beaten.cells if row.control)
+    value = percent(beaten.cells[control]["appearance"].accuracy.value)
+    assert f"The control `bag of frames` does better: **{value} %**" in text
+    assert "does better" not in said(table)["Best on appearance"].text
+
+
+@pytest.mark.parametrize(
+    ("explained", "title", "tone"),
+    [(0.004, "Pretraining hardly began", "bad"), (0.05, "How far pretraining came", "plain")],
+)
+def test_pretraining_is_told_by_the_variance_it_explains(tmp_path, explained, title, tone):
+    finding = said(story(tmp_path, systems=("a",), explained=explained).table)[title]
+    assert finding.tone == tone
+    assert f"`a` {percent(explained)} %" in finding.text
+
+
 def test_controls_in_order_are_said_with_their_limits(table):
     text = said(table)["Order is needed"].text
     assert "50.0" in text

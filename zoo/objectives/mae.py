@@ -154,10 +154,13 @@ class MAE(Objective):
         self.mask_ratio, self.mask, self.target = mask_ratio, mask, target
 
     def forward(self, batch: Batch) -> Loss:
-        """Mean squared error over the dropped tokens of one batch, with freshly drawn masks."""
+        """Mean squared error over the dropped tokens of one batch, with freshly drawn masks.
+
+        Logs `blank_loss`, what predicting zeros would give: with normalised targets, each tubelet's mean.
+        """
         prediction, target = self.predict(batch.video, self.draw(batch.video))
         loss = F.mse_loss(prediction.to(target.dtype), target)
-        return Loss(loss, {"mse": loss.detach()})
+        return Loss(loss, {"blank_loss": target.square().mean()})
 
     def draw(self, video: Float[Tensor, "batch 3 frames height width"]) -> Int64[Tensor, "batch kept"]:
         """Visible tokens of each clip."""

@@ -307,3 +307,14 @@ def test_unknown_words_are_refused_with_the_known_ones():
         PixelTarget(normalize="pixel")
     with pytest.raises(ValueError, match="3 predicted frames do not divide the 2 of a tubelet"):
         tiny(target=PixelTarget(frames_per_token=3))
+
+
+def test_the_blank_loss_is_what_predicting_zeros_gives():
+    objective = mae_for(vit_pico(), 24, 16, mask_ratio=0.5)
+    for parameter in objective.decoder.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    nothing = torch.full((2,), -1)
+    loss = objective(Batch(torch.randn(2, 3, 16, 24, 24), nothing, nothing))
+    assert loss.logs["blank_loss"].item() == pytest.approx(loss.total.item())
+    # Normalised by the unbiased deviation of 2 x 8 x 8 values.
+    assert loss.total.item() == pytest.approx(127 / 128, rel=1e-4)
