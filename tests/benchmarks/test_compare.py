@@ -142,6 +142,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # waits for a run
 def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path), "40"]

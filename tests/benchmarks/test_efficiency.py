@@ -90,6 +90,7 @@ def test_peak_memory_sees_what_a_call_holds_and_only_that():
     assert few.note == many.note == ""
 
 
+@pytest.mark.slow  # a process per point
 def test_running_out_of_memory_is_recorded_and_the_sweep_goes_on():
     points = sweep({"toy": toy, "greedy": greedy}, [1, 16], img_size=4, batch_size=4, rounds=1, limit_mib=600, jobs=2)
     assert [point.note for point in points["toy"]] == ["", ""]

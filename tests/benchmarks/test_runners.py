@@ -68,6 +68,8 @@ def bench(tmp_path_factory):
 def test_pretraining_leaves_weights_curves_and_reconstructions(bench):
     result = bench.run("pretrain")
     assert [row["step"] for row in result.curves] == [1, 2, 3]
+    loss, blank = (sum(row[name] for row in result.curves) for name in ("loss", "blank_loss"))
+    assert result.metrics["explained"].value == pytest.approx(1 - loss / blank)
     assert (bench.context.folder / result.weights).exists()
     assert result.details["clips_listed"] == 2 * VIDEOS["train"]
     arrays = bench.store.arrays(result, "reconstructions")
