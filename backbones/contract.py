@@ -6,7 +6,7 @@ normalisation constants. Everything downstream (heads, objectives, benchmarks) s
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -14,7 +14,30 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 Pool = Literal["mean", "cls", "first"]
+POOLS: tuple[str, ...] = get_args(Pool)
 STEM_NAMES = ("patch_embed", "pos_embed", "temporal_pos_embed", "cls_token", "cls_pos_embed")
+
+
+def as_pool(kind: str) -> Pool:
+    """A way to pool by its name.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    if kind not in POOLS:
+        raise ValueError(f"unknown pooling {kind!r}; choose from 'mean', 'cls', 'first'")
+    return cast(Pool, kind)
+
+
+def clip_sides(video: Tensor) -> torch.Size:
+    """Frames, height and width of clips.
+
+    Raises:
+        ValueError: for anything but `[B, 3, T, H, W]`.
+    """
+    if video.ndim != 5 or video.shape[1] != 3:
+        raise ValueError(f"clips are [batch, 3, frames, height, width], got {list(video.shape)}")
+    return video.shape[2:]
 
 
 class Grid(NamedTuple):
@@ -55,8 +78,7 @@ class Features(NamedTuple):
             return self.tokens.mean(1)
         if kind == "first":
             return self.tokens[:, 0]
-        if kind != "cls":
-            raise ValueError(f"unknown pooling {kind!r}; choose from 'mean', 'cls', 'first'")
+        as_pool(kind)
         if self.prefix.shape[1] == 0:
             raise ValueError("pooling 'cls' needs a class token, and this backbone has none; choose 'mean'")
         return self.prefix[:, 0]
@@ -86,9 +108,9 @@ class Backbone(nn.Module, ABC):
         """Token counts of a clip.
 
         Raises:
-            ValueError: when a side of the clip is not a multiple of the tubelet.
+            ValueError: when a side of the clip is not a multiple of the tubelet, or it is no clip.
         """
-        sides = video.shape[2:]
+        sides = clip_sides(video)
         if any(side < size or side % size for side, size in zip(sides, self.tubelet, strict=True)):
             raise ValueError(
                 f"a clip of {sides[0]} frames of {sides[1]} x {sides[2]} px cannot be cut into tubelets of "

@@ -93,7 +93,7 @@ class TimeSformer(Backbone):
             xavier-uniform layers and stem, sines and cosines for time.
 
     Raises:
-        ValueError: for an unknown attention or init.
+        ValueError: for an unknown attention or init, and when the tubelet does not divide the clip.
     """
 
     def __init__(
@@ -116,6 +116,11 @@ class TimeSformer(Backbone):
             raise ValueError(f"unknown init {init!r}; choose 'authors' or 'scratch'")
         if attention not in ("divided", "joint"):
             raise ValueError(f"unknown attention {attention!r}; choose 'divided' or 'joint'")
+        if img_size % patch_size or num_frames % tubelet_size:
+            raise ValueError(
+                f"clips of {num_frames} frames of {img_size} px cannot be cut into tubelets of {tubelet_size} frames "
+                f"of {patch_size} px"
+            )
         self.embed_dim, self.depth, self.pool, self.attention = embed_dim, depth, "cls", attention
         self.tubelet = (tubelet_size, patch_size, patch_size)
         self.native_grid = Grid(num_frames // tubelet_size, img_size // patch_size, img_size // patch_size)
@@ -152,9 +157,11 @@ class TimeSformer(Backbone):
         """Sum of the spatial and the temporal table for every token of `grid`."""
         space: Tensor = self.pos_embed
         time: Tensor = self.temporal_pos_embed
-        if grid[1:] != self.native_grid[1:]:
+        # Spelt out, because torch.compile of torch 2.6 cannot slice a Grid.
+        height, width = grid.height, grid.width
+        if (height, width) != (self.native_grid.height, self.native_grid.width):
             image = rearrange(space, "1 (h w) d -> 1 d h w", h=self.native_grid.height)
-            space = F.interpolate(image, size=grid[1:], mode="nearest").flatten(2).transpose(1, 2)
+            space = F.interpolate(image, size=(height, width), mode="nearest").flatten(2).transpose(1, 2)
         if grid.time != self.native_grid.time:
             time = F.interpolate(time.transpose(1, 2), size=grid.time, mode="nearest").transpose(1, 2)
         return rearrange(space[:, None] + time[:, :, None], "1 t n d -> 1 (t n) d")

@@ -14,7 +14,7 @@ from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backbones.contract import Backbone, Features, Grid
+from backbones.contract import Backbone, Features, Grid, clip_sides
 from backbones.layers import PatchEmbed3d, start_stem
 from backbones.mamba_mixer import Direction, MambaMixer, SsmOptions, draw_steps
 from backbones.positions import grid_positions
@@ -187,12 +187,13 @@ class VideoMamba(Backbone):
         Raises:
             ValueError: when the clip cannot be cut into tubelets, and for several frames in an image model.
         """
-        if self.temporal_pos_embed is None and video.shape[2] != 1:
+        sides = clip_sides(video)
+        if self.temporal_pos_embed is None and sides[0] != 1:
             raise ValueError(
                 f"this is an image model (num_frames=1, tubelet_size=1) and takes clips of 1 frame, got "
-                f"{video.shape[2]}; build it with num_frames={video.shape[2]} for clips"
+                f"{sides[0]}; build it with num_frames={sides[0]} for clips"
             )
-        return self._grid_of(video.shape[2:])
+        return self._grid_of(sides)
 
     def _embed(
         self,

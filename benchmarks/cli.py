@@ -262,8 +262,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _nothing_fits(arguments: argparse.Namespace) -> str:
-    from zoo.registry import list_models
+    from zoo.registry import architectures, list_models
 
+    families = sorted({architecture.family for architecture in architectures().values()})
+    if arguments.family and arguments.family not in families:
+        return f"unknown family {arguments.family!r}; there are {', '.join(families)}"
     known = list_models(pretrained=arguments.pretrained)
     if not known:
         return "no released weights are known to this version of the zoo; build without, or load a file of yours"

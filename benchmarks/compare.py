@@ -82,6 +82,9 @@ def finish(session: Session, failures: Mapping[str, str], console: Console) -> i
     for finding in said:
         style = {"alarm": "bold red", "bad": "yellow", "good": "green"}.get(finding.tone, "bold")
         console.print(f"[{style}]{finding.title}.[/] {_spoken(finding.text)}", highlight=False)
+    for problem in made.problems:
+        words = f"{problem.path}: {problem.reason}; the run counts as not done"
+        console.print(words, style="yellow", highlight=False, markup=False, soft_wrap=True)
     console.print(f"\nReport: [bold]{paths[0]}[/]", highlight=False, soft_wrap=True)
     missing = len(plan(session.comparison)) - sum(result.identity.kind != "cost" for result in made.results)
     wrong = bool(failures or missing or made.problems or any(finding.tone == "alarm" for finding in said))

@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -214,7 +215,9 @@ class Store:
         found, self.problems = [], []
         for path in sorted(self.folder.glob("*.json"), key=_order):
             try:
-                found.append(Result.from_json(path.read_text(encoding="utf-8")))
+                result = Result.from_json(path.read_text(encoding="utf-8"))
+                self._check_arrays(result)
+                found.append(result)
             except (OSError, ValueError) as error:
                 self.problems.append(Problem(path, str(error)))
         return found
@@ -240,6 +243,17 @@ class Store:
                 return {key: archive[key] for key in archive.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: {error}") from error
+
+    def _check_arrays(self, result: Result) -> None:
+        """Raise ValueError when a file of arrays is missing or damaged: such a run counts as not done."""
+        for name in result.arrays.values():
+            try:
+                with zipfile.ZipFile(self.folder / name) as archive:
+                    damaged = archive.testzip()
+            except (OSError, zipfile.BadZipFile, zlib.error) as error:
+                raise ValueError(f"its arrays cannot be read: {name}: {error}") from None
+            if damaged:
+                raise ValueError(f"its arrays cannot be read: {name} is damaged at {damaged}")
 
     def _sweep(self) -> None:
         for path in self.folder.glob(".*.tmp"):

@@ -1,6 +1,7 @@
 """A request for a comparison, and everything it stands for once names are checked and videos are there."""
 
 import json
+import os
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from benchmarks.suite import Suite
 from benchmarks.suites import digits
 from benchmarks.systems import systems
 from zoo.data.cache import FrameCache
+from zoo.data.digits import cache_root
 
 SUITES = {"digits": (digits.SUITE, digits.SMOKE)}
 REQUEST_FILE = "request.json"
@@ -66,12 +68,16 @@ class Request:
         Raises:
             RequestError: for a folder that no comparison was written to.
         """
+        file = folder / REQUEST_FILE
+        if not file.exists():
+            raise RequestError(f"no comparison was written to {folder}: it has no {REQUEST_FILE}")
         try:
-            values = json.loads((folder / REQUEST_FILE).read_text())
+            values = json.loads(file.read_text())
             cache = Path(values["cache"]) if values["cache"] else None
             return cls(**{**values, "names": tuple(values["names"]), "out": folder, "cache": cache})
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RequestError(f"{folder} is no folder of a comparison: {error}") from None
+            reason = f"{type(error).__name__}: {error}"
+            raise RequestError(f"{file} is damaged ({reason}); run the comparison again, it repeats nothing") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +112,29 @@ class Session:
         return self.comparison.systems[0].clip.num_frames
 
 
+def _require_writable(option: str, folder: Path) -> None:
+    """Make a folder, or say which option to change."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        allowed, reason = os.access(folder, os.W_OK), "writing is not allowed there"
+    except OSError as error:
+        allowed, reason = False, str(error.strerror)
+    if not allowed:
+        raise RequestError(f"{option} {folder}: {reason}; give a folder that can be written to")
+
+
 def open_session(request: Request, console: Console) -> Session:
     """Check the names, make the videos, decode them.
 
     Raises:
         UnknownNameError: for a name that does not exist, with the closest ones.
         SizeError: for an architecture that is not made for the suite's clips.
+        RequestError: for folders that cannot be written to.
     """
     spent = budget(request.budget)
     suite = SUITES[request.suite][spent.small_suite]
+    for option, folder in (("--out", request.out), ("--cache", request.cache or cache_root())):
+        _require_writable(option, folder)
     # Names are checked before the minute that rendering takes.
     sized = systems(request.names, side_px=suite.side_px, suite=request.suite)
     console.print(f"videos of {suite.name}: rendered and decoded at the first use, read after that", highlight=False)

@@ -1,5 +1,6 @@
 """Weights into a model and out of it: all checks first, then the copy, so a failed load changes nothing."""
 
+import inspect
 import json
 import os
 import secrets
@@ -23,6 +24,8 @@ from zoo.weight_files import CheckpointError, read_metadata, read_weights, unwra
 
 FORMAT = 1
 METADATA_KEY = "zoo"
+# Options with which the same weights stay the same network.
+FREE_OPTIONS = {"img_size", "num_frames", "drop_path_rate", "init", "scan"}
 
 
 def load_checkpoint(
@@ -51,7 +54,12 @@ def load_checkpoint(
 
     Raises:
         CheckpointError: naming the file, when it is no sound file of weights or does not fit.
+        TypeError: when the model or the source is something else.
     """
+    if not isinstance(model, VideoModel):
+        raise TypeError(f"weights go into a model made by create_model, not into a {type(model).__name__}")
+    if not isinstance(source, Mapping | str | Path):
+        raise TypeError(f"weights come from a file or a state dict, not from {source!r}")
     path = "<state dict>" if isinstance(source, Mapping) else str(source)
     contents = unwrap(source, path) if isinstance(source, Mapping) else read_weights(source)
     own = model.state_dict()
@@ -64,10 +72,28 @@ def load_checkpoint(
         )
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(path, str(error)) from None
+    if not isinstance(source, Mapping):
+        _require_same_options(source, model)
     with torch.no_grad():
         for name, tensor in state.items():
             own[name].copy_(tensor)
     return report
+
+
+def _require_same_options(path: str | Path, model: VideoModel) -> None:
+    """Refuse a file of ours whose model computes something else with tensors of the same shapes.
+
+    Raises:
+        CheckpointError: naming the option.
+    """
+    saved = read_saved(path)
+    if saved is None or model.spec is None or saved.architecture != model.spec.architecture.name:
+        return
+    options = inspect.signature(model.spec.architecture.build).parameters
+    for name in sorted({*saved.overrides, *model.spec.overrides} - FREE_OPTIONS):
+        theirs, ours = (it.get(name, options[name].default) for it in (saved.overrides, model.spec.overrides))
+        if theirs != ours:
+            raise CheckpointError(path, f"it was made with {name}={theirs!r}, the model has {name}={ours!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from backbones.contract import STEM_NAMES, Backbone, Features, Pool
+from backbones.contract import STEM_NAMES, Backbone, Features, Pool, as_pool
 from heads.attentive import AttentiveHead
 from heads.linear import LinearHead
 from zoo.card import Architecture, Classifier, ClipSpec
@@ -190,7 +190,7 @@ class VideoModel(nn.Module):
         """The last linear layer; an identity when `num_classes` is 0."""
         return self.head.linear
 
-    def reset_classifier(self, num_classes: int, global_pool: Pool | None = None) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a fresh one; a norm before it and learned pooling stay.
 
         Args:
@@ -205,7 +205,7 @@ class VideoModel(nn.Module):
         if global_pool is not None:
             if not isinstance(self.head, LinearHead):
                 raise ValueError(f"an attentive head learns its pooling; global_pool={global_pool!r} has no meaning")
-            self.head.pool = global_pool
+            self.head.pool = as_pool(global_pool)
         like = next(self.backbone.parameters())
         # A head of our own makes the layer, so that it starts as every new head starts.
         fresh = LinearHead(self.embed_dim, num_classes, pool="mean").linear

@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from backbones.contract import Backbone, Pool
+from backbones.contract import Backbone, as_pool
 from zoo import cards
 from zoo.card import Architecture, Card, Classifier, ClipSpec
 from zoo.checkpoints import load_checkpoint, read_saved
 from zoo.model import ModelSpec, VideoModel, build_head
+from zoo.options import check_classes, check_options
 from zoo.suggest import UnknownNameError, natural, unknown
 from zoo.weight_files import CheckpointError
 
 DEFAULT_NUM_CLASSES = 400  # Kinetics-400, on which the families' published classifiers are trained
+OWN_OPTIONS = ("num_classes", "global_pool", "drop_rate", "pretrained", "checkpoint_path")
 _logger = logging.getLogger(__name__)
 _added: dict[str, Architecture] = {}
 
@@ -94,7 +96,10 @@ def get_architecture(name: str) -> Architecture:
 
     Raises:
         UnknownNameError: when there is none, with the closest names.
+        TypeError: for a name that is no text.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a model is named by a text such as 'videomae_base', not by {name!r}")
     known = architectures()
     stem = name.partition(".")[0]
     if stem not in known:
@@ -134,23 +139,32 @@ def create_backbone(name: str, **overrides: Any) -> Backbone:
 
     Raises:
         UnknownNameError: for an unknown name or option, with the closest ones.
+        ValueError: for a value that the option does not take.
     """
     architecture = get_architecture(name)
     known = get_card(name).overrides if "." in name else {}
     return architecture.build(**{**known, **_checked(architecture, overrides)})
 
 
-def _checked(architecture: Architecture, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(architecture: Architecture, overrides: Mapping[str, Any], also: Iterable[str] = ()) -> dict[str, Any]:
     """The overrides that are not None.
+
+    Args:
+        architecture: whose options they are.
+        overrides: option -> value.
+        also: further options of the caller, to suggest.
 
     Raises:
         UnknownNameError: for an option that the builder does not have.
+        ValueError: for a value that it does not take.
     """
     valid = builder_options(architecture)
     for name in overrides:
         if name not in valid:
-            raise unknown(f"option of {architecture.name}", name, valid)
-    return {name: value for name, value in overrides.items() if value is not None}
+            raise unknown(f"option of {architecture.name}", name, [*valid, *also])
+    options = {name: value for name, value in overrides.items() if value is not None}
+    check_options(architecture, options)
+    return options
 
 
 def create_model(
@@ -159,7 +173,7 @@ def create_model(
     pretrained: bool = False,
     num_classes: int | None = None,
     checkpoint_path: str | Path | None = None,
-    global_pool: Pool | None = None,
+    global_pool: str | None = None,
     drop_rate: float | None = None,
     classifier: Classifier | None = None,
     **overrides: Any,
@@ -181,6 +195,7 @@ def create_model(
 
     Raises:
         UnknownNameError: for an unknown name or option, with the closest ones.
+        ValueError: for a value that the option does not take.
         CheckpointError: when the file does not fit.
     """
     architecture, card = get_architecture(name), get_card(name) if pretrained or "." in name else None
@@ -190,9 +205,11 @@ def create_model(
     classifier = classifier or (saved.classifier if saved else architecture.classifier)
     classifier = _head_form(classifier, global_pool, drop_rate)
     known = {**(card.overrides if card else {}), **classifier.options, **(saved.overrides if saved else {})}
-    options = {**known, **_checked(architecture, overrides)}
+    options = {**known, **_checked(architecture, overrides, OWN_OPTIONS)}
     classes_asked_for = num_classes is not None
-    if num_classes is None:
+    if num_classes is not None:
+        check_classes(num_classes)
+    else:
         num_classes = saved.num_classes if saved else card.weights.num_classes if card else DEFAULT_NUM_CLASSES
     spec = ModelSpec(
         architecture=architecture,
@@ -208,15 +225,15 @@ def create_model(
         _logger.info("%s", report)
         if report.missing and not classes_asked_for:
             found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
-            reason = f"no classifier for {num_classes} classes is in it ({found}); say num_classes to get a fresh one"
-            raise CheckpointError(checkpoint_path, reason)
+            reason = f"no classifier for {num_classes} classes is in it ({found}); a fine-tuned file has one"
+            raise CheckpointError(checkpoint_path, f"{reason}. With num_classes the model gets an untrained one")
     return model
 
 
-def _head_form(classifier: Classifier, global_pool: Pool | None, drop_rate: float | None) -> Classifier:
+def _head_form(classifier: Classifier, global_pool: str | None, drop_rate: float | None) -> Classifier:
     """The classifier with the wished changes."""
     if global_pool is not None and global_pool != classifier.pool:
-        classifier = replace(classifier, pool=global_pool)
+        classifier = replace(classifier, pool=as_pool(global_pool))
         if global_pool != "mean":
             classifier = replace(classifier, norm=False, options={})
     return classifier if drop_rate is None else replace(classifier, dropout=drop_rate)

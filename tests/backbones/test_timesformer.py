@@ -121,3 +121,9 @@ def test_the_start_from_scratch_has_a_temporal_branch_and_positions_in_time():
 def test_an_unknown_start_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="unknown init 'xavier'; choose 'authors' or 'scratch'"):
         TimeSformer(img_size=32, embed_dim=32, depth=1, num_heads=2, init="xavier")
+
+
+@pytest.mark.parametrize("sizes", [{"img_size": 20}, {"num_frames": 7}])
+def test_clips_that_the_tubelet_does_not_divide_are_refused(sizes):
+    with pytest.raises(ValueError, match="cannot be cut into tubelets"):
+        TimeSformer(**{"img_size": 32, "num_frames": 4, "tubelet_size": 2, "embed_dim": 32, "num_heads": 2, **sizes})

@@ -177,3 +177,9 @@ def test_a_reader_that_leaves_early_is_no_error():
 @pytest.mark.parametrize(("module", "name"), cli.USER_ERRORS)
 def test_the_errors_that_are_told_without_traceback_exist(module, name):
     assert issubclass(getattr(importlib.import_module(module), name), Exception)
+
+
+def test_an_unknown_family_gets_the_families(capsys):
+    status, _, err = call(capsys, "list", "--family", "ViT")
+    assert status == 2
+    assert "unknown family 'ViT'; there are mae_st, timesformer, videomae, videomamba" in err

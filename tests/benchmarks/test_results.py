@@ -198,3 +198,17 @@ def test_forty_kills_lose_no_acknowledged_row(tmp_path):
 def test_differing_settings_are_listed():
     assert settings_differences([make(), make(steps=4), make(steps=4)]) == {"steps": [3, 4]}
     assert settings_differences([make(), make()]) == {}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
+def test_a_result_whose_arrays_are_damaged_counts_as_not_done(tmp_path, damage):
+    store = Store(tmp_path)
+    path = store.add(make(), {"predictions": {"rows": np.arange(1000)}})
+    [arrays] = tmp_path.glob("*.npz")
+    content = bytearray(arrays.read_bytes())
+    content[100] ^= 255
+    arrays.unlink() if damage == "gone" else arrays.write_bytes(content[:50] if damage == "cut" else content)
+    assert not store.finished()
+    [problem] = store.problems
+    assert problem.path == path
+    assert arrays.name in problem.reason

@@ -62,3 +62,19 @@ def test_the_smoke_budget_takes_the_small_rendering(tmp_path, monkeypatch):
         assert opened.suite.name == name
         assert opened.frames == 16
         assert json.dumps(opened.told.versions)
+
+
+@pytest.mark.parametrize("option", ["out", "cache"])
+def test_a_place_that_cannot_be_written_to_is_named_with_its_option(tmp_path, option):
+    (tmp_path / "file").write_text("")
+    places = {"out": tmp_path / "out", "cache": tmp_path / "cache", option: tmp_path / "file"}
+    with pytest.raises(RequestError, match=f"--{option} .*file: .*; give a folder that can be written to"):
+        open_session(Request(names=("vit_pico",), **places), Console(quiet=True))
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "no comparison was written to"), ("{}", "request.json is damaged")])
+def test_a_folder_without_a_sound_request_is_told(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "request.json").write_text(text)
+    with pytest.raises(RequestError, match=said):
+        Request.load(tmp_path)

@@ -324,3 +324,14 @@ def test_released_files_fill_their_networks_key_by_key(name, file, num_classes, 
     assert not report.unexpected
     assert all(missing.startswith("head.norm.") and num_classes == 0 for missing in report.missing)
     assert len(report.matched) + len(report.missing) == len(model.state_dict())
+
+
+def test_a_file_of_a_model_with_another_number_of_heads_is_refused(tmp_path):
+    zoo.save_checkpoint(zoo.create_model("vit_pico", num_classes=3), tmp_path / "a.safetensors")
+    other = zoo.create_model("vit_pico", num_classes=3, num_heads=8)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match="made with num_heads=4, the model has num_heads=8"):
+        zoo.load_checkpoint(other, tmp_path / "a.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
+    longer = zoo.create_model("vit_pico", num_classes=3, num_frames=32)
+    zoo.load_checkpoint(longer, tmp_path / "a.safetensors")

@@ -206,3 +206,15 @@ def test_an_architecture_of_ones_own_works_like_the_others(monkeypatch):
     assert zoo.create_model("vit_nano", num_classes=2).num_classes == 2
     with pytest.raises(ValueError, match="already an architecture called 'vit_nano'"):
         zoo.register(mine)
+
+
+def test_a_misspelt_argument_of_create_model_itself_gets_it_suggested():
+    with pytest.raises(zoo.registry.UnknownNameError, match="did you mean 'num_classes'"):
+        zoo.create_model("vit_pico", num_clases=3)
+
+
+def test_an_unknown_pooling_is_refused_at_once():
+    with pytest.raises(ValueError, match="unknown pooling 'foo'; choose from 'mean', 'cls', 'first'"):
+        zoo.create_model("vit_pico", global_pool="foo")
+    with pytest.raises(ValueError, match="unknown pooling 'foo'"):
+        zoo.create_model("vit_pico").reset_classifier(3, "foo")

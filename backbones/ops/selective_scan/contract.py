@@ -75,7 +75,8 @@ def with_groups(inputs: ScanInputs) -> ScanInputs:
     B, C = (_grouped(name, weights, inputs) for name, weights in (("B", inputs.B), ("C", inputs.C)))
     if B.ndim == C.ndim == 4 and B.shape[1] != C.shape[1]:
         raise ValueError(f"B has {B.shape[1]} groups and C has {C.shape[1]}; they must have the same number")
-    return inputs._replace(B=B, C=C)
+    # Spelt out, because torch.compile of torch 2.6 cannot see into `_replace`.
+    return ScanInputs(inputs.u, inputs.delta, inputs.A, B, C, inputs.D, inputs.delta_bias)
 
 
 def require_gate(z: Tensor | None, u: Tensor) -> None:

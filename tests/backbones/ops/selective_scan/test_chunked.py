@@ -257,10 +257,13 @@ def test_torch_compile_sees_one_graph_and_agrees_with_eager():
             out = module(x)
             out.square().sum().backward()
             results.append([out, *(p.grad for p in mixer.parameters())])
-        assert_same(*results, rtol=1e-6, atol=1e-6)
+        assert_same(*results, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.compiled
+@pytest.mark.skipif(
+    torch.torch_version.TorchVersion(torch.__version__) < "2.7", reason="torch 2.6 exports batches up to 31 only"
+)
 def test_torch_export_agrees_with_eager_for_any_batch():
     mixer, batch = Mixer(), torch.export.Dim("batch", min=1, max=512)
     exported = torch.export.export(mixer, (torch.randn(3, 30, 12),), dynamic_shapes={"x": {0: batch}})

@@ -1,0 +1,66 @@
+"""What the named options of an architecture may be, so that a wrong one is told apart from a bug."""
+
+import inspect
+from collections.abc import Mapping
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+from zoo.card import Architecture
+
+
+def check_options(architecture: Architecture, options: Mapping[str, Any]) -> None:
+    """Hold options against the types that the builder declares.
+
+    Whole numbers are sizes and counts, at least 1; a `..._rate` lies in [0, 1); other numbers are above 0.
+
+    Raises:
+        ValueError: naming the option, the value and what would be right.
+    """
+    parameters = inspect.signature(architecture.build).parameters
+    for name, value in options.items():
+        wanted = parameters[name].annotation
+        if wanted is not inspect.Parameter.empty and not _fits(name, value, wanted):
+            raise ValueError(f"{name}={value!r} is no {name} of {architecture.name}; it takes {_words(name, wanted)}")
+
+
+def check_classes(number: Any) -> None:
+    """Refuse what is no number of classes.
+
+    Raises:
+        ValueError: naming the value.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError(f"num_classes={number!r} is no number of classes; 0 gives pooled features")
+
+
+def _choices(wanted: Any) -> tuple[Any, ...]:
+    return get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+
+
+def _fits(name: str, value: Any, wanted: Any) -> bool:
+    return any(_is(name, value, kind) for kind in _choices(wanted))
+
+
+def _is(name: str, value: Any, kind: Any) -> bool:
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        return (
+            isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, [name] * len(kinds), value, kinds))
+        )
+    if kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+            return False
+        return value >= 1 if kind is int else 0 <= value < 1 if name.endswith("_rate") else value > 0
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _words(name: str, wanted: Any) -> str:
+    return " or ".join(_word(name, kind) for kind in _choices(wanted))
+
+
+def _word(name: str, kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return f"a tuple of {len(get_args(kind))} of them"
+    number = "a number from 0 to below 1" if name.endswith("_rate") else "a number above 0"
+    known = {int: "a whole number of at least 1", float: number, bool: "True or False", str: "a text", NoneType: "None"}
+    return known.get(kind) or f"a {getattr(kind, '__name__', kind)}"
