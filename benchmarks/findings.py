@@ -206,7 +206,7 @@ def _growth(table: Table) -> list[Finding]:
         for system, cost in costs.items()
         if (rate := exponent(cost.details["points"], "gflops"))
     ]
-    text += f". Operations grow with the number of frames to the power of {_listed(grown)}."
+    text += f". Operations grow with the number of frames to the power of {_listed(grown)}." if grown else "."
     return [Finding("plain", "Longer clips", text)]
 
 

@@ -221,13 +221,18 @@ def create_model(
     backbone = architecture.build(**options)
     model = VideoModel(backbone, build_head(classifier, backbone.embed_dim, num_classes), spec)
     if checkpoint_path is not None:
-        report = load_checkpoint(model, checkpoint_path)
-        _logger.info("%s", report)
-        if report.missing and not classes_asked_for:
-            found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
-            reason = f"no classifier for {num_classes} classes is in it ({found}); a fine-tuned file has one"
-            raise CheckpointError(checkpoint_path, f"{reason}. With num_classes the model gets an untrained one")
+        _fill(model, checkpoint_path, needs_classifier=not classes_asked_for)
     return model
+
+
+def _fill(model: VideoModel, path: str | Path, *, needs_classifier: bool) -> None:
+    """Load a file, which must bring the classifier when nobody said how many classes a fresh one should have."""
+    report = load_checkpoint(model, path)
+    _logger.info("%s", report)
+    if report.missing and needs_classifier:
+        found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
+        reason = f"no classifier for {model.num_classes} classes is in it ({found}); a fine-tuned file has one"
+        raise CheckpointError(path, f"{reason}. With num_classes the model gets an untrained one")
 
 
 def _head_form(classifier: Classifier, global_pool: str | None, drop_rate: float | None) -> Classifier:

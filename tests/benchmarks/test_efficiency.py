@@ -82,6 +82,7 @@ def test_systems_take_turns():
     assert all(value > 0 for rate in rates.values() for value in rate)
 
 
+@pytest.mark.slow  # a process per point
 def test_peak_memory_sees_what_a_call_holds_and_only_that():
     few, many = (peak_memory(toy, frames, img_size=4, batch_size=2, mode="inference") for frames in (2, 8))
     # 8 MiB for 2 clips: the block, its product with the weight, and the concatenation of one product per frame.
