@@ -90,7 +90,7 @@ def _require_same_options(path: str | Path, model: VideoModel) -> None:
     if saved is None or model.spec is None or saved.architecture != model.spec.architecture.name:
         return
     options = inspect.signature(model.spec.architecture.build).parameters
-    for name in sorted({*saved.overrides, *model.spec.overrides} - FREE_OPTIONS):
+    for name in sorted(({*saved.overrides, *model.spec.overrides} & options.keys()) - FREE_OPTIONS):
         theirs, ours = (it.get(name, options[name].default) for it in (saved.overrides, model.spec.overrides))
         if theirs != ours:
             raise CheckpointError(path, f"it was made with {name}={theirs!r}, the model has {name}={ours!r}")

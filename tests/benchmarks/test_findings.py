@@ -1,3 +1,6 @@
+import copy
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.findings import exponent, findings
@@ -82,3 +85,13 @@ def test_growth_is_the_slope_of_the_longer_half():
     points = [{"frames": frames, "gflops": 5 + frames**2} for frames in (8, 16, 1024, 2048)]
     assert exponent(points, "gflops") == pytest.approx(2, abs=0.01)
     assert exponent([{"frames": 8, "gflops": None}], "gflops") is None
+
+
+def test_costs_at_one_length_say_nothing_of_growth(table):
+    costs = {system: copy.deepcopy(cost) for system, cost in table.costs.items()}
+    for cost in costs.values():
+        del cost.details["points"][1:]
+    text = said(replace(table, costs=costs))["Longer clips"].text
+    assert "At 8 frames" in text
+    assert "grow" not in text
+    assert text.endswith(".")
