@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import av
 import numpy as np
@@ -24,6 +25,9 @@ DECODERS = (
     "h264,hevc,vp8,vp9,libdav1d,av1,mpeg4,mpeg1video,mpeg2video,msmpeg4v1,msmpeg4v2,msmpeg4,wmv1,wmv2,wmv3,vc1,h263,flv,"
     "theora,mjpeg,prores,dnxhd,ffv1,huffyuv,ffvhuff"
 )
+
+# Titles in a wrong encoding are no reason to refuse a video; PyAV 19 never does.
+TOLERANT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 # Containers that store presentation times, by FFmpeg's first name for each.
 CLOCKED = ("mov", "matroska", "mpegts", "flv")
@@ -258,7 +262,7 @@ class Track:
             self._container = av.open(
                 self.source,
                 "r",
-                metadata_errors="replace",
+                **TOLERANT,
                 options={"max_pixels": pixels},
                 container_options=options,
             )
