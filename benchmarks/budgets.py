@@ -76,7 +76,7 @@ class Budget:
 def _mae_recipe(steps: int, *, batch: int, base_lr: float) -> Recipe:
     """VideoMAE's optimiser (arXiv 2203.12602, table 7: betas 0.9 and 0.95, weight decay 0.05) at a rate for small nets.
 
-    The rate was chosen by trial on `digits`; see CHANGELOG.
+    The rate of the quick budget was chosen by trial on `digits`; see CHANGELOG.
     """
     return Recipe(
         steps=steps,
@@ -89,7 +89,7 @@ def _mae_recipe(steps: int, *, batch: int, base_lr: float) -> Recipe:
 
 
 def _classify_recipe(steps: int, *, batch: int, base_lr: float) -> Recipe:
-    """The same recipe for every system and start; the rate was chosen by trial on `digits`, see CHANGELOG."""
+    """The same recipe for every system and start; the quick rate was chosen by trial on `digits`, see CHANGELOG."""
     return Recipe(
         steps=steps,
         global_batch=batch,

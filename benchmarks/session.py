@@ -133,10 +133,10 @@ def open_session(request: Request, console: Console) -> Session:
     """
     spent = budget(request.budget)
     suite = SUITES[request.suite][spent.small_suite]
-    for option, folder in (("--out", request.out), ("--cache", request.cache or cache_root())):
-        _require_writable(option, folder)
     # Names are checked before the minute that rendering takes.
     sized = systems(request.names, side_px=suite.side_px, suite=request.suite)
+    for option, folder in (("--out", request.out), ("--cache", request.cache or cache_root())):
+        _require_writable(option, folder)
     console.print(f"videos of {suite.name}: rendered and decoded at the first use, read after that", highlight=False)
     videos = suite.prepare(request.cache, console.is_terminal)
     return Session(

@@ -44,9 +44,9 @@ def _fits(name: str, value: Any, wanted: Any) -> bool:
 def _is(name: str, value: Any, kind: Any) -> bool:
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
-        return (
-            isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, [name] * len(kinds), value, kinds))
-        )
+        if not isinstance(value, tuple) or len(value) != len(kinds):
+            return False
+        return all(_is(name, part, wanted) for part, wanted in zip(value, kinds, strict=True))
     if kind in (int, float):
         if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
             return False

@@ -78,3 +78,9 @@ def test_a_folder_without_a_sound_request_is_told(tmp_path, text, said):
         (tmp_path / "request.json").write_text(text)
     with pytest.raises(RequestError, match=said):
         Request.load(tmp_path)
+
+
+def test_a_misspelt_name_leaves_no_folder_behind(tmp_path):
+    with pytest.raises(ValueError, match="vit_pico"):
+        open_session(Request(names=("vit_pic",), out=tmp_path / "out", cache=tmp_path / "cache"), Console(quiet=True))
+    assert not list(tmp_path.iterdir())

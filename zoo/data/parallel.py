@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 Item = TypeVar("Item")
@@ -39,7 +40,11 @@ def in_order(function: Callable[[Item], Made], items: Sequence[Item], *, workers
     """
     workers = min(os.cpu_count() or 1 if workers is None else workers, len(items) // ITEMS_PER_WORKER)
     yield from DataLoader(
-        _Applied(function, items), batch_size=None, num_workers=workers if workers > 1 else 0, collate_fn=_unchanged
+        _Applied(function, items),
+        batch_size=None,
+        num_workers=workers if workers > 1 else 0,
+        collate_fn=_unchanged,
+        generator=torch.Generator(),  # a loader without one draws from the caller's
     )
 
 

@@ -3,6 +3,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from zoo.data.parallel import ITEMS_PER_WORKER, in_order
 
@@ -38,3 +39,10 @@ def test_what_the_function_raises_is_raised_here(workers):
 def test_answers_are_not_turned_into_tensors():
     [answer] = in_order(np.zeros, [(2, 3)])
     assert type(answer) is np.ndarray
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_callers_random_numbers_are_left_alone(workers):
+    before = torch.get_rng_state()
+    list(in_order(tell, range(2 * ITEMS_PER_WORKER), workers=workers))
+    assert torch.equal(torch.get_rng_state(), before)
