@@ -58,7 +58,7 @@ class Case:
     shape: tuple[int, int, int]
     candidates: tuple[str, ...]
     backward: bool
-    goals: dict[str, float]
+    goals: dict[str, int]
     views: bool = False
     rounds: int = 1000
 
