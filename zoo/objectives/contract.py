@@ -1,7 +1,8 @@
 """What an objective is: a plain nn.Module that turns a batch into a loss."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,11 @@ from zoo.batch import Batch
 
 
 class Loss(NamedTuple):
-    """A scalar to minimise and the scalars worth logging (detached)."""
+    """A scalar to minimise and the scalars worth logging (detached).
+
+    Every objective logs `blank_loss`: what its best guess without looking at the clip would give on this batch. One
+    minus `loss / blank_loss` then says how much of what is predicted the network explains.
+    """
 
     total: Float[Tensor, ""]
     logs: dict[str, Tensor]
@@ -28,13 +33,23 @@ class Objective(nn.Module, ABC):
     Attributes:
         student: the backbone that is trained and exported.
         generator: source of all random draws; lives on the CPU.
+        outside: frozen networks (teachers, tokenizers) by name. They follow the objective from device to device, and
+            are part of neither its parameters nor its state dict: optimiser, averaged weights and checkpoints never
+            see them.
     """
 
     student: Backbone
 
-    def __init__(self) -> None:
+    def __init__(self, outside: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
         self.generator = torch.Generator()
+        # In a dictionary of its own, so that Module does not register its values.
+        self.outside = {name: part.eval().requires_grad_(False) for name, part in (outside or {}).items()}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        for part in self.outside.values():
+            part._apply(fn)
+        return super()._apply(fn, recurse)
 
     @abstractmethod
     def forward(self, batch: Batch) -> Loss:

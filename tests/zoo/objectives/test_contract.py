@@ -9,8 +9,8 @@ from zoo.objectives.contract import Loss, Objective
 class Mean(Objective):
     """The smallest objective: the mean pixel, through one weight."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, outside=None) -> None:
+        super().__init__(outside)
         self.weight = nn.Parameter(torch.ones(()))
 
     def forward(self, batch: Batch) -> Loss:
@@ -33,3 +33,14 @@ def test_an_objective_is_called_on_a_batch_and_has_its_own_random_numbers():
     torch.rand(3, generator=objective.generator)
     assert torch.equal(torch.get_rng_state(), state)
     assert objective.after_step(1) is None
+
+
+def test_a_frozen_network_follows_the_objective_but_is_no_part_of_it():
+    teacher = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    objective = Mean({"teacher": teacher}).train().double()
+    assert list(objective.state_dict()) == ["weight"]
+    assert [name for name, _ in objective.named_parameters()] == ["weight"]
+    held = objective.outside["teacher"]
+    assert held is teacher
+    assert not any(part.training for part in held.modules())
+    assert all(p.dtype == torch.float64 and not p.requires_grad for p in held.parameters())
