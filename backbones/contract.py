@@ -93,6 +93,7 @@ class Backbone(nn.Module, ABC):
         tubelet: pixels per token (frames, height, width).
         pool: how the family's own classifiers summarise the tokens.
         drops_tokens: False for a CNN encoder or an adapter; `keep` other than None then raises ValueError.
+        needs_tube_masks: `keep` must hold the same positions in every frame (divided attention).
         blocks: the blocks, in order.
     """
 
@@ -101,6 +102,7 @@ class Backbone(nn.Module, ABC):
     tubelet: tuple[int, int, int]
     pool: Pool
     drops_tokens: bool = True
+    needs_tube_masks: bool = False
     blocks: nn.ModuleList
     checkpointed_blocks: int = 0
 

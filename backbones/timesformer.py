@@ -122,6 +122,7 @@ class TimeSformer(Backbone):
                 f"of {patch_size} px"
             )
         self.embed_dim, self.depth, self.pool, self.attention = embed_dim, depth, "cls", attention
+        self.needs_tube_masks = attention == "divided"
         self.tubelet = (tubelet_size, patch_size, patch_size)
         self.native_grid = Grid(num_frames // tubelet_size, img_size // patch_size, img_size // patch_size)
         self.patch_embed = PatchEmbed3d(embed_dim, self.tubelet)
@@ -168,7 +169,7 @@ class TimeSformer(Backbone):
 
     def _check_keep(self, keep: Int64[Tensor, "batch kept"], grid: Grid) -> None:
         """Divided attention runs along time at one position, so every frame must keep the same positions."""
-        if self.attention == "joint" or torch.compiler.is_compiling():
+        if not self.needs_tube_masks or torch.compiler.is_compiling():
             return
         area = grid.height * grid.width
         frames = torch.arange(grid.time, device=keep.device)[:, None] * area

@@ -118,5 +118,18 @@ videomae_huge = partial(ViT, embed_dim=1280, depth=32, num_heads=16)
 # the fine-tuning factory of the same repository is called vit_huge_patch14 and builds patches of 16 px.
 mae_st_large = partial(ViT, embed_dim=1024, depth=24, num_heads=16, flavor=MAE_ST)
 mae_st_huge = partial(ViT, patch_size=14, embed_dim=1280, depth=32, num_heads=16, flavor=MAE_ST)
+# A frame at a time, with a class token whose attention says where to look: teaches on the embedded clips, where CLIP
+# would see digits of 8 pixels.
+vit_still_pico = partial(
+    ViT,
+    img_size=24,
+    num_frames=1,
+    patch_size=8,
+    tubelet_size=1,
+    embed_dim=64,
+    depth=4,
+    num_heads=4,
+    flavor=Flavor(positions="joint", cls_token=True, qkv_bias="qkv"),
+)
 # VideoMAE's form at a size for the embedded clips of 16 x 24 x 24 and for tests.
 vit_pico = partial(ViT, img_size=24, patch_size=8, embed_dim=64, depth=4, num_heads=4)

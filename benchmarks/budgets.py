@@ -1,34 +1,28 @@
 """How much of everything a comparison spends: complete settings by name, nothing inherited from anywhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmarks.objectives import (
+    EVERYTHING,
+    STILLS,
+    Mae,
+    Options,
+    Pretraining,
+    SelfDistillation,
+    Teacher,
+    Umt,
+    Vjepa,
+)
 from benchmarks.protocols import attentive_probe, finetune, knn, linear_probe
 from zoo.data.transforms import Augment
+from zoo.objectives.matrix import OBJECTIVES
 from zoo.recipes.recipe import Recipe
 from zoo.suggest import unknown
 from zoo.training.probe import ProbeRecipe
 
 Settings = finetune.Settings | attentive_probe.Settings | linear_probe.Settings | knn.Settings
 PROTOCOLS = {"finetune": finetune, "attentive": attentive_probe, "linear": linear_probe, "knn": knn}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mae:
-    """Options of masked autoencoding at this size.
-
-    Attributes:
-        mask_ratio: fraction of tokens dropped.
-        mask: how they are chosen, see `zoo.masks`.
-        decoder_dim: width of the decoder.
-        decoder_depth: its blocks.
-        decoder_heads: its heads.
-    """
-
-    mask_ratio: float
-    mask: str
-    decoder_dim: int
-    decoder_depth: int
-    decoder_heads: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +47,7 @@ class Budget:
     Attributes:
         name: as the command line knows it.
         small_suite: use the suite's small rendering.
-        pretrain: recipe of the pretraining.
-        mae: its objective.
+        pretrain: objective -> its recipe and options.
         pretrain_augment: what varies between pretraining clips.
         evaluate: settings of each protocol.
         augment: what varies between training clips of a fine-tuning.
@@ -64,8 +57,7 @@ class Budget:
 
     name: str
     small_suite: bool = False
-    pretrain: Recipe
-    mae: Mae
+    pretrain: dict[str, Pretraining]
     pretrain_augment: Augment
     evaluate: dict[str, Settings]
     augment: Augment
@@ -73,40 +65,74 @@ class Budget:
     costs: Costs
 
 
-def _mae_recipe(steps: int, *, batch: int, base_lr: float) -> Recipe:
+STILL_TEACHER = "vit_still_pico"
+SMALLER_DIM = 32  # width of the teacher of self-distillation; the small members have 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """Steps and base learning rate of a training."""
+
+    steps: int
+    lr: float
+
+
+def _pretrain_recipe(effort: Effort, batch: int) -> Recipe:
     """VideoMAE's optimiser (arXiv 2203.12602, table 7: betas 0.9 and 0.95, weight decay 0.05) at a rate for small nets.
 
-    The rate of the quick budget was chosen by trial on `digits`; see CHANGELOG.
+    The rates of the quick budget were chosen by trial on `digits`; see CHANGELOG.
     """
     return Recipe(
-        steps=steps,
+        steps=effort.steps,
         global_batch=batch,
-        base_lr=base_lr,
-        warmup_steps=max(1, steps // 10),
+        base_lr=effort.lr,
+        warmup_steps=max(1, effort.steps // 10),
         betas=(0.9, 0.95),
         weight_decay=0.05,
     )
 
 
-def _classify_recipe(steps: int, *, batch: int, base_lr: float) -> Recipe:
+def _classify_recipe(effort: Effort, batch: int) -> Recipe:
     """The same recipe for every system and start; the quick rate was chosen by trial on `digits`, see CHANGELOG."""
     return Recipe(
-        steps=steps,
+        steps=effort.steps,
         global_batch=batch,
-        base_lr=base_lr,
-        warmup_steps=max(1, steps // 10),
+        base_lr=effort.lr,
+        warmup_steps=max(1, effort.steps // 10),
         weight_decay=0.05,
         gradient_clip=1.0,
     )
 
 
+def _objectives(efforts: Mapping[str, Effort], teachers: Mapping[str, Effort], batch: int) -> dict[str, Pretraining]:
+    """Every objective at the size of the small members."""
+    stills = Teacher(
+        architecture=STILL_TEACHER, shrink={}, lessons=STILLS, recipe=_classify_recipe(teachers[STILLS], 2 * batch)
+    )
+    smaller = Teacher(
+        architecture="",
+        shrink={"embed_dim": SMALLER_DIM},
+        lessons=EVERYTHING,
+        recipe=_classify_recipe(teachers[EVERYTHING], batch),
+    )
+    options: dict[str, Options] = {
+        "mae": Mae(mask_ratio=0.75, mask="tube", decoder_dim=32, decoder_depth=1, decoder_heads=2),
+        "umt": Umt(teacher=stills, mask_ratio=0.75, mask="attention", num_layers=2),
+        "vjepa": Vjepa(mask="multiblock", predictor_dim=32, predictor_depth=2, predictor_heads=2, momentum=0.99),
+        "self_distillation": SelfDistillation(teacher=smaller),
+    }
+    return {
+        name: Pretraining(recipe=_pretrain_recipe(efforts[name], batch), options=chosen)
+        for name, chosen in options.items()
+    }
+
+
 def _budget(
     name: str,
     *,
-    pretrain_steps: int,
-    pretrain_lr: float,
-    steps: int,
-    lr: float,
+    pretrain: Mapping[str, Effort],
+    teachers: Mapping[str, Effort],
+    finetune_effort: Effort,
     batch: int,
     probe_steps: int,
     costs: Costs,
@@ -128,12 +154,11 @@ def _budget(
         ),
         "knn": knn.Settings(),
     }
-    recipe = _classify_recipe(steps, batch=batch, base_lr=lr)
+    recipe = _classify_recipe(finetune_effort, batch)
     return Budget(
         name=name,
         small_suite=small_suite,
-        pretrain=_mae_recipe(pretrain_steps, batch=batch, base_lr=pretrain_lr),
-        mae=Mae(mask_ratio=0.75, mask="tube", decoder_dim=32, decoder_depth=1, decoder_heads=2),
+        pretrain=_objectives(pretrain, teachers, batch),
         pretrain_augment=Augment(crop="resized", area=(0.6, 1.0)),
         evaluate={"finetune": finetune.Settings(recipe=recipe), **probes},
         augment=Augment(crop="resized", area=(0.7, 1.0)),
@@ -142,13 +167,17 @@ def _budget(
     )
 
 
+def _same(steps: int, lr: float) -> dict[str, Effort]:
+    """One effort for every objective."""
+    return {name: Effort(steps=steps, lr=lr) for name in OBJECTIVES}
+
+
 BUDGETS = {
     "smoke": _budget(
         "smoke",
-        pretrain_steps=6,
-        pretrain_lr=8e-3,
-        steps=6,
-        lr=8e-3,
+        pretrain=_same(6, 8e-3),
+        teachers={STILLS: Effort(steps=6, lr=8e-3), EVERYTHING: Effort(steps=6, lr=8e-3)},
+        finetune_effort=Effort(steps=6, lr=8e-3),
         batch=16,
         probe_steps=15,
         costs=Costs(frames=(16,), batch_size=2, rounds=2),
@@ -156,20 +185,18 @@ BUDGETS = {
     ),
     "quick": _budget(
         "quick",
-        pretrain_steps=240,
-        pretrain_lr=12e-3,
-        steps=150,
-        lr=20e-3,
+        pretrain={**_same(150, 20e-3), "mae": Effort(steps=240, lr=12e-3)},
+        teachers={STILLS: Effort(steps=300, lr=8e-3), EVERYTHING: Effort(steps=150, lr=20e-3)},
+        finetune_effort=Effort(steps=150, lr=20e-3),
         batch=32,
         probe_steps=300,
         costs=Costs(frames=(8, 16, 32, 64, 128), batch_size=4, rounds=5),
     ),
     "full": _budget(
         "full",
-        pretrain_steps=4000,
-        pretrain_lr=8e-3,
-        steps=1500,
-        lr=8e-3,
+        pretrain=_same(4000, 8e-3),
+        teachers={STILLS: Effort(steps=3000, lr=8e-3), EVERYTHING: Effort(steps=1500, lr=8e-3)},
+        finetune_effort=Effort(steps=1500, lr=8e-3),
         batch=64,
         probe_steps=1000,
         costs=Costs(frames=(8, 16, 32, 64, 128, 256), batch_size=4, rounds=15),

@@ -21,6 +21,7 @@ USER_ERRORS = (
     ("zoo.data.records", "ListError"),
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.systems", "SizeError"),
+    ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.session", "RequestError"),
 )
 
@@ -28,6 +29,7 @@ COMPARE_EXAMPLES = """\
 examples:
   zoo compare vit_pico videomamba_pico --budget smoke          a minute, to see that everything works
   zoo compare vit_pico videomamba_pico timesformer_pico        a few minutes on two cores
+  zoo compare vit_pico:mae vit_pico:umt videomamba_pico:vjepa timesformer_pico:none
   zoo compare vit_pico videomamba_pico --seeds 3 --budget full
   zoo compare vit_pico timesformer_pico --protocol linear --out runs/linear
 
@@ -107,7 +109,13 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
 
 def _compare_options(parser: _Parser) -> _Parser:
-    parser.add_argument("names", nargs="+", metavar="NAME", help="architectures, see zoo list")
+    parser.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME[:OBJECTIVE]",
+        help="architectures (see zoo list), each under its family's own objective unless one is named: mae, umt, "
+        "vjepa, self_distillation, or none for random weights alone",
+    )
     parser.add_argument("--suite", type=_one_of("suite", SUITES), default="digits", help="videos and tasks (digits)")
     parser.add_argument(
         "--protocol",

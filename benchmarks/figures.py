@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.formats import percent
-from benchmarks.results import Result
+from benchmarks.results import RANDOM, Result
 from benchmarks.table import Row, Table, Task
 
 # Okabe and Ito's palette for colour-blind readers; the page defines a light and a dark shade of each.
@@ -58,6 +58,10 @@ _STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
+
+
+# Losses of different objectives do not compare; lines of one style do.
+OBJECTIVE_LINES: dict[str, Any] = {"mae": "-", "umt": "--", "vjepa": "-.", "self_distillation": ":"}
 
 
 class Look(NamedTuple):
@@ -122,34 +126,45 @@ def _embeddable(svg: str, label: str) -> str:
 
 
 def accuracies(table: Table) -> str:
-    """Dots with 95 % intervals, one panel per task."""
-    look, rows = looks(table), list(table.cells)
-    names = list(dict.fromkeys(row.system for row in rows))
+    """Dots with 95 % intervals, one panel per task; a twin stands beside each of its pretrained rows."""
+    look, names = looks(table), lines(table)
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(table.tasks), sharey=True, squeeze=False)[0]
         for axes, task in zip(panels, table.tasks, strict=True):
             _accuracy_panel(axes, table, task, names, look)
-        panels[0].set_yticks(range(len(names)), names)
+        panels[0].set_yticks(range(len(names)), list(names))
         panels[0].set_ylim(len(names) - 0.5, -0.6)
 
     height = 1.1 + 0.42 * len(names)
     return drawing("accuracies", 3.5 * len(table.tasks), height, paint, label="Accuracy of each system on each task")
 
 
-def _accuracy_panel(axes: Axes, table: Table, task: Task, names: list[str], look: dict[str, Look]) -> None:
+def lines(table: Table) -> dict[str, list[Row]]:
+    """Name of a line in a plot -> its rows: a pretrained one with its twin, a twin or a control alone."""
+    found: dict[str, list[Row]] = {}
+    taught = {row.system for row in table.cells if row.pretrained}
+    for row in table.cells:
+        if row.pretrained or row.system not in taught:
+            twin = Row(row.system, RANDOM, False)
+            found[row.name] = [row, twin] if row.pretrained and twin in table.cells else [row]
+    return found
+
+
+def _accuracy_panel(axes: Axes, table: Table, task: Task, names: dict[str, list[Row]], look: dict[str, Look]) -> None:
     axes.set_title(task.name)
     axes.set_xlim(0, 100)
     axes.set_xlabel("accuracy in %")
     axes.axvline(100 * task.chance, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
     if task.ceiling is not None and task.ceiling > task.chance:
         axes.axvline(100 * task.ceiling, color=MUTED, linewidth=1.2, linestyle=(0, (1, 2)))
-    for row, cells in table.cells.items():
+    for line, row in ((line, row) for line, rows in enumerate(names.values()) for row in rows):
+        cells = table.cells[row]
         interval = cells[task.name].accuracy if task.name in cells else None
         if interval is None:
             continue
-        style, filled = look[row.system], row.init != "random" or row.control
-        place = names.index(row.system) + (0.0 if row.control else -0.13 if row.init != "random" else 0.13)
+        style, filled = look[row.system], row.pretrained or row.control
+        place = line + (0.0 if row.control else -0.13 if row.pretrained else 0.13)
         axes.plot([100 * interval.low, 100 * interval.high], [place, place], color=style.color, linewidth=2)
         face = style.color if filled else PAPER
         axes.plot(100 * interval.value, place, style.marker, color=style.color, markerfacecolor=face, markersize=7)
@@ -161,19 +176,19 @@ def gains(table: Table) -> str:
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(table.tasks), sharey=True, sharex=True, squeeze=False)[0]
-        names = list(table.gains)
+        rows = list(table.gains)
         for axes, task in zip(panels, table.tasks, strict=True):
             axes.set_title(task.name)
             axes.set_xlabel("points")
             axes.axvline(0, color=MUTED, linewidth=1.2)
-            for place, name in enumerate(names):
-                if task.name not in table.gains[name]:
+            for place, row in enumerate(rows):
+                if task.name not in table.gains[row]:
                     continue
-                gap = table.gains[name][task.name].difference
-                axes.plot([100 * gap.low, 100 * gap.high], [place, place], color=look[name].color, linewidth=2)
-                axes.plot(100 * gap.value, place, look[name].marker, color=look[name].color, markersize=7)
-        panels[0].set_yticks(range(len(names)), names)
-        panels[0].set_ylim(len(names) - 0.5, -0.6)
+                gap, style = table.gains[row][task.name].difference, look[row.system]
+                axes.plot([100 * gap.low, 100 * gap.high], [place, place], color=style.color, linewidth=2)
+                axes.plot(100 * gap.value, place, style.marker, color=style.color, markersize=7)
+        panels[0].set_yticks(range(len(rows)), [row.name for row in rows])
+        panels[0].set_ylim(len(rows) - 0.5, -0.6)
 
     height = 1.1 + 0.36 * len(table.gains)
     label = "Accuracy gained by pretraining, in points, with 95 % intervals"
@@ -241,11 +256,11 @@ def trade_off(table: Table, *, frames: int) -> str:
         axes = figure.subplots()
         for row, gflops, accuracy, count in entries:
             style = look[row.system]
-            face = style.color if row.init != "random" else PAPER
+            face = style.color if row.pretrained else PAPER
             size = (4 + 9 * (count / max(entry[3] for entry in entries)) ** 0.5) ** 2
             axes.scatter(gflops, accuracy, s=size, marker=style.marker, facecolor=face, edgecolor=style.color)
-            if row.init != "random":
-                axes.annotate(row.system, (gflops, accuracy), xytext=(9, 5), textcoords="offset points", fontsize=9)
+            if row.pretrained:
+                axes.annotate(row.name, (gflops, accuracy), xytext=(9, 5), textcoords="offset points", fontsize=9)
         axes.set_xlabel(f"GFLOPs per clip of {frames} frames")
         axes.set_ylabel("mean accuracy over tasks in %")
         axes.margins(x=0.25, y=0.2)
@@ -259,21 +274,23 @@ def smooth(values: Sequence[float], window: int) -> list[float]:
 
 
 def learning(table: Table) -> str:
-    """Pretraining loss, and training loss on each task."""
+    """Pretraining loss as a share of its start, and training loss on each task."""
     look = looks(table)
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, 1 + len(table.tasks), squeeze=False)[0]
-        panels[0].set_title("pretraining loss")
-        for system, results in table.pretraining.items():
+        panels[0].set_title("pretraining: loss / blank")
+        for row, results in table.pretraining.items():
+            line = OBJECTIVE_LINES.get(row.init, "-")
             for result in results:
-                _curve(panels[0], result, look[system].color, "-", system if result is results[0] else None)
+                name = row.name if result is results[0] else None
+                _curve(panels[0], result, look[row.system].color, line, name, over="blank_loss")
         for axes, task in zip(panels[1:], table.tasks, strict=True):
             axes.set_title(f"{task.name}: training loss")
             for row, cells in table.cells.items():
                 if task.name not in cells:
                     continue
-                line = "-" if row.init != "random" or row.control else (0, (3, 2))
+                line = "-" if row.pretrained or row.control else (0, (3, 2))
                 for result in cells[task.name].results:
                     _curve(axes, result, look[row.system].color, line, None)
         for axes in panels:
@@ -283,8 +300,12 @@ def learning(table: Table) -> str:
     return drawing("learning", 3.1 * (1 + len(table.tasks)), 3.3, paint, label="Losses while training")
 
 
-def _curve(axes: Axes, result: Result, color: str, line: Any, label: str | None) -> None:
-    points = [(entry["step"], entry["loss"]) for entry in result.curves if "loss" in entry]
+def _curve(axes: Axes, result: Result, color: str, line: Any, label: str | None, over: str | None = None) -> None:
+    """The smoothed loss of a run, divided by another logged value where one is named."""
+    needed = {"loss", over} if over else {"loss"}
+    points = [
+        (entry["step"], entry["loss"] / (entry[over] if over else 1)) for entry in result.curves if needed <= set(entry)
+    ]
     if not points:
         return
     steps, losses = zip(*points, strict=True)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from benchmarks.formats import p_words, percent, signed, spread
 from benchmarks.results import Result
-from benchmarks.table import Row, Table, Task
+from benchmarks.table import Row, Table, Task, start_words
 
 SIGNIFICANT = 0.05
 LITTLE_EXPLAINED = 0.05
@@ -29,6 +29,7 @@ def findings(table: Table, *, budget: str) -> list[Finding]:
         *[finding for task in table.tasks if (finding := _best(table, task))],
         *_gains(table, budget),
         *_explained(table, budget),
+        *_teachers(table),
         *_guards(table),
         *_growth(table),
         *_caveats(table),
@@ -82,7 +83,7 @@ def _best(table: Table, task: Task) -> Finding | None:
         text = f"Nobody is above chance ({percent(task.chance)} %) at this budget; {_name(best)} has {said}."
         return Finding("bad", title, text)
     text = f"{_name(best)} is best with {said}; chance is {percent(task.chance)} %."
-    text += _lead(table, task, best, [row for row in rows[1:] if row.init == best.init])
+    text += _lead(table, task, best, [row for row in rows[1:] if row.pretrained == best.pretrained])
     return Finding("plain", title, text + _outdone(table, task, cell.accuracy.value))
 
 
@@ -107,21 +108,21 @@ def _lead(table: Table, task: Task, best: Row, rivals: Sequence[Row]) -> str:
     behind = percent(abs(comparison.difference.value))
     count = len(table.cells[best][task.name].rows)
     verdict = "which these videos can show" if comparison.p_value < SIGNIFICANT else f"too little for {count} videos"
-    return f" `{rivals[0].system}` is {behind} points behind ({p_words(comparison.p_value)}), {verdict}."
+    return f" `{rivals[0].name}` is {behind} points behind ({p_words(comparison.p_value)}), {verdict}."
 
 
 def _name(row: Row) -> str:
-    return f"`{row.system}` ({'random weights' if row.init == 'random' else row.init.upper() + ' pretraining'})"
+    return f"`{row.system}` ({start_words(row.init)})"
 
 
 def _gains(table: Table, budget: str) -> list[Finding]:
     """Where pretraining pays, where it does not, where it costs accuracy."""
     groups: dict[str, dict[str, list[str]]] = {"pays": {}, "open": {}, "costs": {}}
-    for system, tasks in table.gains.items():
+    for row, tasks in table.gains.items():
         for task, gain in tasks.items():
             shown = gain.p_value < SIGNIFICANT
             verdict = "open" if not shown else "pays" if gain.difference.value > 0 else "costs"
-            groups[verdict].setdefault(system, []).append(f"{task} ({signed(gain.difference.value)})")
+            groups[verdict].setdefault(row.name, []).append(f"{task} ({signed(gain.difference.value)})")
     found = []
     if groups["pays"]:
         text = f"More accurate than the random-weights twin after equal training: {_by_system(groups['pays'])}."
@@ -139,19 +140,29 @@ def _gains(table: Table, budget: str) -> list[Finding]:
 
 
 def _explained(table: Table, budget: str) -> list[Finding]:
-    """How much of what was masked the networks can predict at the end of pretraining."""
+    """How much of what they had to predict the networks can predict at the end of pretraining."""
     shares = {
-        system: sum(result.metrics["explained"].value for result in results) / len(results)
-        for system, results in table.pretraining.items()
+        row.name: sum(result.metrics["explained"].value for result in results) / len(results)
+        for row, results in table.pretraining.items()
         if all("explained" in result.metrics for result in results)
     }
     if not shares:
         return []
-    text = "Of the variance of what was masked, predictions explain at the end: "
-    text += _listed([f"`{system}` {percent(share)} %" for system, share in shares.items()]) + "."
+    text = "Of the loss that the best constant guess has, predictions save at the end: "
+    text += _listed([f"`{name}` {percent(share)} %" for name, share in shares.items()])
+    text += ". Shares compare within an objective alone."
     if max(shares.values()) >= LITTLE_EXPLAINED:
         return [Finding("plain", "How far pretraining came", text)]
     return [Finding("bad", "Pretraining hardly began", f"{text} The {budget} budget is too short to judge it by.")]
+
+
+def _teachers(table: Table) -> list[Finding]:
+    """Who taught, and what labels that brought in."""
+    found = {}
+    for result in table.teachers:
+        accuracy = result.metrics["accuracy"].value
+        found[result.details["role"]] = f"{result.details['words']} It reaches {percent(accuracy)} % on test videos."
+    return [Finding("plain", f"Teacher of {role}", text) for role, text in found.items()]
 
 
 def _by_system(entries: dict[str, list[str]]) -> str:

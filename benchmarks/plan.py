@@ -7,15 +7,18 @@ from typing import Any
 
 from benchmarks.budgets import Budget
 from benchmarks.execute import Run
+from benchmarks.objectives import EVERYTHING, STILLS, Teacher
 from benchmarks.protocols.control import BAG_OF_FRAMES, FIRST_FRAME
-from benchmarks.results import Identity, Kind, digest
+from benchmarks.results import RANDOM, Identity, Kind, digest
 from benchmarks.suite import Suite, Task, Videos
 from benchmarks.systems import System
+from zoo.card import ClipSpec
+from zoo.objectives.matrix import TITLES
 
-OBJECTIVE = "mae"
-RANDOM = "random"
 # Efforts in steps of fine-tuning, for the order of runs and the time left; nothing else depends on them.
-PRETRAIN_STEP = 0.6
+PRETRAIN_STEP = {"mae": 0.6, "umt": 0.7, "vjepa": 1.3, "self_distillation": 1.3}
+TEACHER_STEP = {STILLS: 0.3, EVERYTHING: 0.7}
+TEACHER_SEED = 0  # students of every seed have one teacher
 BAG_STEP = 0.3
 PROBE_WORK = 20.0
 
@@ -44,17 +47,21 @@ class Comparison:
 def plan(comparison: Comparison) -> list[Run]:
     """Every run, those first that others wait for and that take longest.
 
-    Each system is pretrained once per seed; each task is evaluated from these weights and from random ones; the
-    controls run on every task, for the first seed alone.
+    Each system is pretrained once per seed; each task is evaluated from these weights and, once per architecture, from
+    random ones; the controls run on every task, for the first seed alone.
     """
+    taught = {one: run for one in comparison.systems if (run := _teach(comparison, one)) is not None}
     pretraining = {
-        (one.name, seed): _pretrain(comparison, one, seed) for one in comparison.systems for seed in comparison.seeds
+        (one, seed): _pretrain(comparison, one, seed, taught.get(one))
+        for one in comparison.systems
+        if one.pretrained
+        for seed in comparison.seeds
     }
     evaluations = [
-        _evaluate(comparison, one, task, seed, pretraining[one.name, seed] if pretrained else None)
+        _evaluate(comparison, one, task, seed, start)
         for seed in comparison.seeds
         for one in comparison.systems
-        for pretrained in (True, False)
+        for start in _starts(comparison, one, pretraining.get((one, seed)))
         for task in comparison.suite.tasks
     ]
     controls = [
@@ -62,7 +69,19 @@ def plan(comparison: Comparison) -> list[Run]:
         for task in comparison.suite.tasks
         for make in (_bag_of_frames, _first_frame)
     ]
-    return [*pretraining.values(), *evaluations, *controls]
+    teachers = {run.key: run for run in taught.values()}
+    return [*teachers.values(), *pretraining.values(), *evaluations, *controls]
+
+
+def _leads(comparison: Comparison, one: System) -> bool:
+    """Whether a system is the first of its architecture, which speaks for the others where objectives play no part."""
+    return one == next(other for other in comparison.systems if other.name == one.name)
+
+
+def _starts(comparison: Comparison, one: System, pretraining: Run | None) -> list[Run | None]:
+    """What a system is evaluated from: its pretraining, and random weights once per architecture."""
+    starts: list[Run | None] = [pretraining] if pretraining else []
+    return [*starts, None] if _leads(comparison, one) else starts
 
 
 def cost_runs(comparison: Comparison) -> list[Run]:
@@ -70,7 +89,7 @@ def cost_runs(comparison: Comparison) -> list[Run]:
     protocol = {
         **asdict(comparison.budget.costs),
         "img_size": comparison.systems[0].clip.img_size,
-        "systems_in_turns": sorted(one.name for one in comparison.systems),
+        "systems_in_turns": sorted({one.name for one in comparison.systems}),
     }
     return [
         _run(
@@ -80,6 +99,7 @@ def cost_runs(comparison: Comparison) -> list[Run]:
             label=f"costs of {one.name}",
         )
         for one in comparison.systems
+        if _leads(comparison, one)
     ]
 
 
@@ -94,21 +114,53 @@ def split_hash(comparison: Comparison, task: Task) -> str:
     return digest({split: videos.split_hash(task.name, split) for split in suite.splits})
 
 
-def _pretrain(comparison: Comparison, one: System, seed: int) -> Run:
+def _teach(comparison: Comparison, one: System) -> Run | None:
+    """The training of a system's teacher, if its objective has one."""
+    chosen = comparison.budget.pretrain[one.objective].teacher if one.pretrained else None
+    if chosen is None:
+        return None
+    settings = {
+        "protocol": {**asdict(chosen), "augment": asdict(comparison.budget.augment)},
+        "clip": teacher_clip(comparison.suite, one, chosen).to_dict(),
+        "architecture": chosen.overrides(one.clip),
+        "objective": one.objective,
+    }
+    lists = digest({task.name: split_hash(comparison, task) for task in comparison.suite.tasks})
+    name = chosen.name(one.name)
+    identity = _identity("teacher", name, protocol=chosen.lessons, split_hash=lists, seed=TEACHER_SEED)
+    work = TEACHER_STEP[chosen.lessons] * chosen.recipe.steps
+    return _run(comparison, identity, settings, work=work, label=f"{name}, teacher for {TITLES[one.objective]}")
+
+
+def teacher_clip(suite: Suite, one: System, teacher: Teacher) -> ClipSpec:
+    """The clips that a teacher is trained on: the student's, or single frames of them."""
+    clip = suite.tasks[0].clip_spec(one.clip)
+    return replace(clip, num_frames=1) if teacher.lessons == STILLS else clip
+
+
+def _pretrain(comparison: Comparison, one: System, seed: int, teacher: Run | None) -> Run:
     budget, suite = comparison.budget, comparison.suite
+    chosen = budget.pretrain[one.objective]
     lists = digest({task.name: comparison.videos.split_hash(task.name, "train") for task in suite.tasks})
     settings = {
         "protocol": {
-            "recipe": asdict(budget.pretrain),
-            OBJECTIVE: asdict(budget.mae),
+            "recipe": asdict(chosen.recipe),
+            one.objective: asdict(chosen.options),
             "augment": asdict(budget.pretrain_augment),
         },
         "clip": suite.tasks[0].clip_spec(one.clip).to_dict(),
         "architecture": one.overrides,
+        **({"teacher": teacher.key} if teacher else {}),
     }
-    identity = _identity("pretrain", one.name, protocol=OBJECTIVE, init=OBJECTIVE, split_hash=lists, seed=seed)
-    work = PRETRAIN_STEP * budget.pretrain.steps
-    return _run(comparison, identity, settings, work=work, label=f"{one.name}, {OBJECTIVE.upper()} pretraining")
+    identity = _identity("pretrain", one.name, protocol=one.objective, init=one.objective, split_hash=lists, seed=seed)
+    return _run(
+        comparison,
+        identity,
+        settings,
+        work=PRETRAIN_STEP[one.objective] * chosen.recipe.steps,
+        label=f"{one.name}, {TITLES[one.objective]} pretraining",
+        needs=(teacher.key,) if teacher else (),
+    )
 
 
 def _evaluate(comparison: Comparison, one: System, task: Task, seed: int, start: Run | None) -> Run:
@@ -120,12 +172,12 @@ def _evaluate(comparison: Comparison, one: System, task: Task, seed: int, start:
         "architecture": one.overrides,
         "start": start.key if start else RANDOM,
     }
-    init = OBJECTIVE if start else RANDOM
+    init = one.objective if start else RANDOM
     hashed = split_hash(comparison, task)
     identity = _identity(
         "evaluate", one.name, protocol=comparison.protocol, init=init, task=task.name, split_hash=hashed, seed=seed
     )
-    label = f"{one.name} on {task.name}, from {OBJECTIVE.upper() if start else RANDOM}"
+    label = f"{one.name} on {task.name}, from {TITLES.get(init, init)}"
     work = float(chosen["recipe"]["steps"]) if trained else PROBE_WORK
     return _run(comparison, identity, settings, work=work, label=label, needs=(start.key,) if start else ())
 

@@ -19,7 +19,15 @@ from benchmarks.findings import Finding, exponent, findings, ranking
 from benchmarks.pictures import Disagreement, FramesOf, Strip, disagreements, strip
 from benchmarks.results import Problem, Result, Store
 from benchmarks.table import Row, Table, start_words
+from zoo.objectives.matrix import TITLES
 
+KIND_WORDS = {
+    "teacher": "Teacher",
+    "evaluate": "Evaluation",
+    "pretrain": "Pretraining",
+    "control": "Control",
+    "cost": "Costs",
+}
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -148,9 +156,11 @@ def context(story: Story) -> dict[str, Any]:
         "curve_ends": figures.curve_ends,
         "confusion": lambda row, task: figures.confusion_cells(table, row, task),
         "start_words": start_words,
+        "titles": TITLES,
         "pair_rows": pair_rows(table),
-        "reconstructions": reconstructions(story),
-        "reconstruction_notes": reconstruction_notes(table),
+        "masks_shown": masks_shown(story),
+        "mask_notes": mask_notes(table),
+        "feature_maps": feature_maps(story),
         "clips": clips(story),
         "commands": sorted({result.command for result in story.results}),
         "settings": settings(story.results),
@@ -208,39 +218,50 @@ def pair_rows(table: Table) -> dict[str, dict[str, list[Row]]]:
     found: dict[str, dict[str, list[Row]]] = {}
     for task, pairs in table.pairs.items():
         for first, second in pairs:
-            rows = found.setdefault(task, {}).setdefault(start_words(first.init), [])
+            start = "pretrained" if first.pretrained else start_words(first.init)
+            rows = found.setdefault(task, {}).setdefault(start, [])
             rows += [row for row in (first, second) if row not in rows]
     return found
 
 
-def reconstructions(story: Story) -> list[list[Line]]:
-    """For each clip: as it is, what the networks were shown, and what each made of it in its first run."""
-    stored = {
-        system: story.store.arrays(results[0], "reconstructions")
-        for system, results in story.table.pretraining.items()
-        if "reconstructions" in results[0].arrays
-    }
-    if not stored:
-        return []
-    first = next(iter(stored.values()))
-    found = []
-    for at in range(len(first["clip"])):
-        lines, shown = [Line("clip", "", strip(first["clip"][at]))], None
-        for system, arrays in stored.items():
-            if shown is None or not np.array_equal(arrays["seen"][at], shown):
-                shown = arrays["seen"][at]
-                lines.append(Line("shown", "", strip(shown)))
-            lines.append(Line(system, system, strip(arrays["made"][at])))
-        found.append(lines)
+def masks_shown(story: Story) -> list[list[Line]]:
+    """For each clip: as it is, then what the student of every pretraining was shown, and what it made of it."""
+    found: list[list[Line]] = []
+    for row, results in story.table.pretraining.items():
+        if "picture" not in results[0].arrays:
+            continue
+        clip, *panels = story.store.arrays(results[0], "picture").items()
+        if not found:
+            found = [[Line(clip[0], "", strip(frames))] for frames in clip[1]]
+        for name, clips_of_panel in panels:
+            for lines, frames in zip(found, clips_of_panel, strict=True):
+                lines.append(Line(f"{row.name}: {name.partition(' ')[2]}", row.system, strip(frames)))
     return found
 
 
-def reconstruction_notes(table: Table) -> list[str]:
-    """What the pictures borrow from the truth, by the objective's own statement."""
-    notes = [
-        result.details.get("reconstruction_note", "") for results in table.pretraining.values() for result in results
-    ]
+def mask_notes(table: Table) -> list[str]:
+    """What the panels of each objective are, by its own statement."""
+    notes = [result.details.get("picture_note", "") for results in table.pretraining.values() for result in results]
     return sorted({str(note) for note in notes if note})
+
+
+def feature_maps(story: Story) -> dict[str, list[Line]]:
+    """Task -> a test clip, and the features of its tokens in every system that was evaluated, as colours."""
+    found: dict[str, list[Line]] = {}
+    for task in story.table.tasks:
+        lines: list[Line] = []
+        for row, cells in story.table.cells.items():
+            result = cells[task.name].results[0] if task.name in cells else None
+            if result is None or "features" not in result.arrays:
+                continue
+            arrays = story.store.arrays(result, "features")
+            if not lines:
+                lines.append(Line("clip", "", strip(arrays["clip"])))
+            label = row.name if row.pretrained else f"{row.system}, from random weights"
+            lines.append(Line(label, row.system, strip(arrays["features"])))
+        if lines:
+            found[task.name] = lines
+    return found
 
 
 def clips(story: Story) -> dict[str, list[Disagreement]]:
@@ -250,7 +271,7 @@ def clips(story: Story) -> dict[str, list[Disagreement]]:
     found = {}
     for task in story.table.tasks:
         rows = ranking(story.table, task)
-        rivals = [row for row in rows[1:] if row.init == rows[0].init]
+        rivals = [row for row in rows[1:] if row.pretrained == rows[0].pretrained]
         if rivals:
             found[task.name] = disagreements(story.table, task, rows[0], rivals[0], story.frames_of)
     return found
@@ -262,9 +283,8 @@ def settings(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     for result in results:
         identity = result.identity
         where = f" · {identity.task}" if identity.task else ""
-        what = {"evaluate": "Evaluation", "pretrain": "Pretraining", "control": "Control", "cost": "Costs"}
         subject = identity.system if identity.kind == "control" else identity.protocol
-        heading = f"{what[identity.kind]} · {subject}{where}"
+        heading = f"{KIND_WORDS[identity.kind]} · {subject}{where}"
         shared = result.settings.get("protocol", result.settings)
         found.setdefault(heading, flat(shared))
     merged: dict[str, dict[str, Any]] = {}

@@ -23,7 +23,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 SCHEMA = 1
-Kind = Literal["pretrain", "evaluate", "control", "cost"]
+Kind = Literal["teacher", "pretrain", "evaluate", "control", "cost"]
+RANDOM = "random"
 Json = str | int | float | bool | None | list[Any] | dict[str, Any]
 STALE_AFTER_S = 3600.0  # a temporary file this old belongs to a writer that was killed
 
@@ -54,7 +55,7 @@ class Identity:
     """What was run; two runs of one identity are the same experiment.
 
     Attributes:
-        kind: pretraining, evaluation, control row or cost measurement.
+        kind: training of a teacher, pretraining, evaluation, control row or cost measurement.
         system: name of the card or of the control.
         init: where the weights came from: "random" or the name of the pretraining objective.
         suite: suite of videos.

@@ -1,4 +1,4 @@
-"""What a worker does for each kind of run: pretrain, evaluate, control."""
+"""What a worker does for each kind of run: teach, pretrain, evaluate, control."""
 
 import os
 import shutil
@@ -15,20 +15,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from backbones.contract import Backbone
-from backbones.layers import patchify, unpatchify
 from benchmarks import metrics
-from benchmarks.budgets import PROTOCOLS, Budget, Mae
+from benchmarks.budgets import PROTOCOLS, Budget
 from benchmarks.efficiency import count_parameters
 from benchmarks.execute import Report, Run, Runner
+from benchmarks.lessons import Lessons
+from benchmarks.objectives import EVERYTHING, Setting, Teacher, build
 from benchmarks.protocols import finetune, knn
 from benchmarks.protocols.common import MODEL_FILE
 from benchmarks.protocols.control import BAG_OF_FRAMES, FrameBag, first_frame_probe
 from benchmarks.protocols.outcome import Outcome
 from benchmarks.provenance import Provenance, now
-from benchmarks.results import Interval, Result, Store
+from benchmarks.results import RANDOM, Interval, Result, Store
 from benchmarks.suite import Suite, Task, Videos
-from benchmarks.systems import System
+from benchmarks.systems import NO_OBJECTIVE, System
 from heads.linear import LinearHead
+from zoo import pictures
 from zoo.batch import Batch
 from zoo.card import ClipSpec
 from zoo.checkpoints import load_checkpoint
@@ -39,18 +41,19 @@ from zoo.data.records import Record
 from zoo.data.sampling import eval_index
 from zoo.data.transforms import Augment, eval_clips
 from zoo.model import VideoModel
-from zoo.objectives.mae import MAE, PixelTarget, mae_for
-from zoo.registry import get_architecture
+from zoo.objectives.contract import Objective
+from zoo.objectives.matrix import TITLES
+from zoo.registry import create_model, get_architecture
 from zoo.training.fit import fit
 from zoo.training.log import OnStep, Row
 from zoo.training.pretrain import Pretrain
 
 CHECKPOINT_EVERY = 500  # steps; shorter runs start again when they were killed
 EVAL_BATCH = 64
-RECONSTRUCTION_SEED = 0
+PICTURE_SEED = 0
+FEATURE_SHARE = 0.5
 LAST_STEPS = 10
 LOSSES = ("loss", "blank_loss")
-GRAY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,37 +107,69 @@ class Worker:
 
     def __call__(self, run: Run, results: Mapping[str, Result], report: Report) -> Result:
         """Carry out one run and store its result."""
-        kinds = {"pretrain": self.pretrain, "evaluate": self.evaluate, "control": self.control}
+        kinds = {
+            "teacher": self.teach,
+            "pretrain": self.pretrain,
+            "evaluate": self.evaluate,
+            "control": self.control,
+        }
         made = kinds[run.identity.kind](run, results, report)
         path = self.store.add(made.result, made.arrays)
         shutil.rmtree(self.work_dir(run), ignore_errors=True)
         return Result.from_json(path.read_text(encoding="utf-8"))
 
-    def pretrain(self, run: Run, _: Mapping[str, Result], report: Report) -> "Made":
-        """Pretrain a system on the unlabelled training clips of all tasks."""
-        budget, seed = self.context.budget, run.identity.seed
-        spec, one = self.clip(run), self.system(run)
+    def teach(self, run: Run, _: Mapping[str, Result], report: Report) -> "Made":
+        """Train the teacher of an objective with labels."""
+        suite, objective = self.context.suite, run.settings["objective"]
+        teacher, student = self.teacher_of(objective), run.identity.system
+        lessons = Lessons(suite, self.context.videos)
+        train, test = lessons.of("train", teacher.lessons), lessons.of(suite.test_split, teacher.lessons)
+        data = self.data(run, train, test, augment=self.context.budget.augment)
+        told = finetune.run(
+            lambda: create_model(
+                run.identity.system, num_classes=teacher.num_classes(suite), **run.settings["architecture"]
+            ),
+            data,
+            finetune.Settings(recipe=teacher.recipe, checkpoint_every=CHECKPOINT_EVERY),
+            seed=run.identity.seed,
+            run_dir=self.work_dir(run),
+            on_step=reporter(report, teacher.recipe.steps),
+            accelerator="cpu",
+        )
+        details = {"role": TITLES[objective], "words": teacher.words(student, suite)}
+        return self.scored(run, told, data, details, weights=self.keep_weights(run))
+
+    def pretrain(self, run: Run, results: Mapping[str, Result], report: Report) -> "Made":
+        """Pretrain a system on the training clips of all tasks."""
+        context, seed = self.context, run.identity.seed
+        chosen, spec, one = context.budget.pretrain[run.identity.init], self.clip(run), self.system(run)
+        teacher = next((self.teacher(run, results[key]) for key in run.needs), None)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            objective = objective_of(one, spec, budget.mae)
-        data = self.data(run, self.context.videos.pretraining(), (), augment=budget.pretrain_augment)
-        module = Pretrain(objective, budget.pretrain, seed=seed)
+            classes = sum(task.num_classes for task in context.suite.tasks)
+            objective = build(Setting(one.backbone(), spec, chosen, classes, teacher))
+        lessons = Lessons(context.suite, context.videos)
+        clips = lessons.of("train", EVERYTHING) if chosen.needs_labels else context.videos.pretraining()
+        data = self.data(run, clips, (), augment=context.budget.pretrain_augment)
+        module = Pretrain(objective, chosen.recipe, seed=seed)
         told = fit(
             module,
             data,
             run_dir=self.work_dir(run),
             checkpoint_every=CHECKPOINT_EVERY,
-            progress=reporter(report, budget.pretrain.steps),
+            progress=reporter(report, chosen.recipe.steps),
             accelerator="cpu",
         )
-        weights = self.context.weights / f"{run.identity.stem}.safetensors"
+        weights = context.weights / f"{run.identity.stem}.safetensors"
         save_weights(objective.student, weights)
+        shown = self.picture(objective, spec)
+        trained = sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
         details = {
             "parameters": count_parameters(objective.student),
-            "decoder_parameters": count_parameters(objective.decoder),
-            "clips_seen": budget.pretrain.steps * budget.pretrain.global_batch,
+            "parameters_trained": trained,
+            "clips_seen": chosen.recipe.steps * chosen.recipe.global_batch,
             "clips_listed": len(data.train_records),
-            "reconstruction_note": objective.reconstruction_note,
+            "picture_note": shown.note,
         }
         loss, blank = (float(np.mean([row[name] for row in told.curves[-LAST_STEPS:]])) for name in LOSSES)
         result = replace(
@@ -142,10 +177,24 @@ class Worker:
             metrics={"explained": Interval(1 - loss / blank, 1 - loss / blank, 1 - loss / blank)},
             curves=told.curves,
             details=details,
-            weights=weights.relative_to(self.context.folder).as_posix(),
+            weights=weights.relative_to(context.folder).as_posix(),
             seconds=told.seconds,
         )
-        return Made(result, {"reconstructions": self.reconstructions(objective, spec)})
+        return Made(result, {"picture": shown.arrays})
+
+    def teacher_of(self, objective: str) -> Teacher:
+        """Settings of the teacher of an objective."""
+        teacher = self.context.budget.pretrain[objective].teacher
+        if teacher is None:
+            raise ValueError(f"{objective} has no teacher")
+        return teacher
+
+    def teacher(self, run: Run, result: Result) -> VideoModel:
+        """The trained teacher of a pretraining."""
+        teacher = self.teacher_of(run.identity.init)
+        model = teacher.model(run.identity.system, self.clip(run), self.context.suite)
+        load_checkpoint(model, self.context.folder / result.weights)
+        return model
 
     def evaluate(self, run: Run, results: Mapping[str, Result], report: Report) -> "Made":
         """Train and test a system on one task, from pretrained or from random weights."""
@@ -172,7 +221,12 @@ class Worker:
             accelerator="cpu",
         )
         details = {"parameters": count_parameters(one.backbone())}
-        return self.scored(run, told, data, details, weights=self.keep_weights(run))
+        weights = self.keep_weights(run)
+        made = self.scored(run, told, data, details, weights=weights)
+        trained = model()
+        if weights and identity.protocol == "finetune":
+            load_checkpoint(trained, context.folder / weights)
+        return made._replace(arrays={**made.arrays, "features": self.features(trained.backbone, task, self.clip(run))})
 
     def control(self, run: Run, _: Mapping[str, Result], report: Report) -> "Made":
         """Train and test what knows nothing of order."""
@@ -220,12 +274,14 @@ class Worker:
     ) -> "Made":
         """A result with predictions beside it."""
         probabilities, labels = told.probabilities.numpy(), told.labels.numpy()
-        task = self.context.suite.task(run.identity.task)
+        # A teacher is tested on videos of several tasks, each of which stands for itself.
+        task = run.identity.task
+        per_scene = self.context.suite.task(task).videos_per_scene if task else 1
         rows = told.rows.numpy()
         hits = metrics.correct(probabilities, labels)[None]
         result = replace(
             self.begun(run),
-            metrics={"accuracy": metrics.accuracy(hits, scenes=rows // task.videos_per_scene)},
+            metrics={"accuracy": metrics.accuracy(hits, scenes=rows // per_scene)},
             n_expected=told.expected,
             n_evaluated=len(rows),
             failed=[f"{failure.path}: {failure.reason}" for failure in data.unscored],
@@ -262,7 +318,8 @@ class Worker:
 
     def system(self, run: Run) -> System:
         """The system of a run."""
-        return System(name=run.identity.system, clip=get_architecture(run.identity.system).clip)
+        name, init = run.identity.system, run.identity.init
+        return System(name=name, clip=get_architecture(name).clip, objective=NO_OBJECTIVE if init == RANDOM else init)
 
     def work_dir(self, run: Run) -> Path:
         """Folder for what an unfinished run leaves, from which it goes on."""
@@ -312,26 +369,47 @@ class Worker:
         frames = [eval_clips(read(record.path, first_frame), still, crops=1)[0].flatten() for record in records]
         return torch.stack(frames), torch.tensor([record.label for record in records])
 
-    def reconstructions(
-        self, objective: MAE, spec: ClipSpec
-    ) -> dict[str, UInt8[np.ndarray, "clips frames side side 3"]]:
-        """A test clip of each task: as it is, what the network is shown, what it makes of it."""
-        suite, videos = self.context.suite, self.context.videos
-        read = Reader(self.context.cache)
-        chosen = []
-        for place, task in enumerate(suite.tasks):
-            records = self.readable(videos.records(task.name, suite.test_split))
-            record = records[(place + 1) * len(records) // (len(suite.tasks) + 1)]
-            frames = read(record.path, lambda length: eval_index(spec, length, clip=0))
-            chosen.append(eval_clips(frames, spec, crops=1)[0])
+    def test_clip(self, task: Task, spec: ClipSpec, share: float) -> Float[Tensor, "3 frames side side"]:
+        """The normalised clip of a test video of a task.
+
+        Args:
+            task: the task.
+            spec: the clip protocol.
+            share: place of the video in the list, 0-1.
+        """
+        records = self.readable(self.context.videos.records(task.name, self.context.suite.test_split))
+        record = records[int(share * len(records))]
+        frames = Reader(self.context.cache)(record.path, lambda length: eval_index(spec, length, clip=0))
+        return eval_clips(frames, spec, crops=1)[0]
+
+    def picture(self, objective: Objective, spec: ClipSpec) -> "Shown":
+        """A test clip of each task: as it is, what the student is shown, what it makes of it."""
+        tasks = self.context.suite.tasks
+        places = [(place + 1) / (len(tasks) + 1) for place in range(len(tasks))]
+        chosen = [self.test_clip(task, spec, share) for task, share in zip(tasks, places, strict=True)]
         video = torch.stack(chosen)
         nothing = torch.full((len(video),), -1)
+        clip = in_unit_range(video, spec)
         objective.eval()
-        objective.generator.manual_seed(RECONSTRUCTION_SEED)
-        made, keep = objective.reconstruct(Batch(video, nothing, nothing))
-        mean, std = (torch.tensor(values)[:, None, None, None] for values in (spec.mean, spec.std))
-        clip = (video * std + mean).clamp(0, 1)
-        return {"clip": pixels(clip), "seen": pixels(shown(clip, keep, objective)), "made": pixels(made)}
+        objective.generator.manual_seed(PICTURE_SEED)
+        shown = objective.picture(Batch(video, nothing, nothing), clip)
+        panels = {f"{number} {name}": pixels(it) for number, (name, it) in enumerate(shown.panels.items(), start=1)}
+        return Shown({"clip": pixels(clip), **panels}, shown.note)
+
+    @torch.no_grad()
+    def features(self, backbone: Backbone, task: Task, spec: ClipSpec) -> dict[str, np.ndarray]:
+        """A test clip, and its tokens' features as colours."""
+        video = self.test_clip(task, spec, FEATURE_SHARE)[None]
+        found = backbone.eval().forward_features(video)
+        painted = pictures.paint(pictures.Palette(found.tokens)(found.tokens), found.grid, backbone.tubelet)
+        return {"clip": pixels(in_unit_range(video, spec))[0], "features": pixels(painted)[0]}
+
+
+class Shown(NamedTuple):
+    """Arrays of a picture and its caption."""
+
+    arrays: dict[str, np.ndarray]
+    note: str
 
 
 class Made(NamedTuple):
@@ -344,21 +422,6 @@ class Made(NamedTuple):
 def first_frame(_: int) -> Int64[Tensor, "frames"]:
     """The first frame of a video."""
     return torch.zeros(1, dtype=torch.int64)
-
-
-def objective_of(one: System, spec: ClipSpec, options: Mae) -> MAE:
-    """Masked autoencoding for a system, decoding at this size."""
-    return mae_for(
-        one.backbone(),
-        spec.img_size,
-        spec.num_frames,
-        mask_ratio=options.mask_ratio,
-        mask=options.mask,
-        decoder_dim=options.decoder_dim,
-        decoder_depth=options.decoder_depth,
-        decoder_heads=options.decoder_heads,
-        target=PixelTarget(mean=spec.mean, std=spec.std),
-    )
 
 
 def reporter(report: Report, steps: int) -> OnStep:
@@ -377,16 +440,12 @@ def save_weights(student: Backbone, path: Path) -> None:
     os.replace(beside, path)
 
 
-def shown(
-    clip: Float[Tensor, "clips 3 frames side side"], keep: Int64[Tensor, "clips kept"], objective: MAE
+def in_unit_range(
+    video: Float[Tensor, "clips 3 frames side side"], spec: ClipSpec
 ) -> Float[Tensor, "clips 3 frames side side"]:
-    """Clips with everything but the kept tubelets gray."""
-    tubelet = objective.student.tubelet
-    patches = patchify(clip, tubelet)
-    seen = torch.full_like(patches, GRAY)
-    lines = torch.arange(len(clip))[:, None]
-    seen[lines, keep] = patches[lines, keep]
-    return unpatchify(seen, objective.student.grid(clip))
+    """Normalised clips with pixels in 0-1."""
+    mean, std = (torch.tensor(values)[:, None, None, None] for values in (spec.mean, spec.std))
+    return (video * std + mean).clamp(0, 1)
 
 
 def pixels(clip: Float[Tensor, "clips 3 frames side side"]) -> UInt8[np.ndarray, "clips frames side side 3"]:

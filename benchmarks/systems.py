@@ -1,4 +1,4 @@
-"""What takes part in a comparison: an architecture at the size of the suite's clips."""
+"""What takes part in a comparison: an architecture at the size of the suite's clips, under an objective."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +9,19 @@ from backbones.contract import Backbone
 from benchmarks.suite import Task
 from zoo.card import ClipSpec
 from zoo.model import VideoModel
+from zoo.objectives.matrix import OBJECTIVES, obstacle
 from zoo.registry import architectures, create_backbone, create_model, get_architecture
+from zoo.suggest import unknown
+
+NO_OBJECTIVE = "none"
 
 
 class SizeError(ValueError):
     """An architecture that is not made for the suite's clips."""
+
+
+class ObjectiveError(ValueError):
+    """An objective under which a backbone cannot be trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +33,22 @@ class System:
     Attributes:
         name: of the architecture.
         clip: its clip protocol.
+        objective: of its pretraining; "none" for one that starts from random weights alone.
     """
 
     name: str
     clip: ClipSpec
+    objective: str = NO_OBJECTIVE
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it is pretrained at all."""
+        return self.objective != NO_OBJECTIVE
+
+    @property
+    def label(self) -> str:
+        """As `zoo compare` takes it."""
+        return f"{self.name}:{self.objective}"
 
     @property
     def overrides(self) -> dict[str, int]:
@@ -54,19 +74,25 @@ class System:
         return create_backbone(self.name, img_size=self.clip.img_size, num_frames=frames)
 
 
-def system(name: str, *, side_px: int | None, suite: str) -> System:
+def system(words: str, *, side_px: int | None, suite: str) -> System:
     """The system of a name, checked against the suite's clips.
 
     Args:
-        name: of an architecture.
+        words: an architecture, or architecture:objective. Without an objective it is the family's own; "none" leaves
+            pretraining out.
         side_px: shorter side of the suite's videos; None where any size fits.
         suite: its name, for messages.
 
     Raises:
-        UnknownNameError: for an unknown name, with the closest ones.
+        UnknownNameError: for an unknown name or objective, with the closest ones.
         SizeError: for an architecture made for larger pictures, with those that fit.
+        ObjectiveError: for an objective that the architecture cannot be trained under.
     """
+    name, _, objective = words.partition(":")
     architecture = get_architecture(name)
+    objective = objective or architecture.objective
+    if objective not in (*OBJECTIVES, NO_OBJECTIVE):
+        raise unknown("objective", objective, [*OBJECTIVES, NO_OBJECTIVE])
     clip = architecture.clip
     if side_px is not None and clip.img_size > side_px:
         fitting = [entry.name for entry in architectures().values() if entry.clip.img_size <= side_px]
@@ -75,12 +101,15 @@ def system(name: str, *, side_px: int | None, suite: str) -> System:
             f"{side_px} x {side_px} px: enlarging them would cost {(clip.img_size / side_px) ** 2:.0f} times the "
             f"computation and show nothing. These fit: {', '.join(fitting)}"
         )
-    made = System(name=architecture.name, clip=clip)
+    made = System(name=architecture.name, clip=clip, objective=objective)
     with torch.device("meta"):
-        made.backbone()
+        backbone = made.backbone()
+    if made.pretrained and (reason := obstacle(backbone, objective)):
+        possible = [entry for entry in OBJECTIVES if not obstacle(backbone, entry)]
+        raise ObjectiveError(f"{made.label}: {reason}; choose from {', '.join([*possible, NO_OBJECTIVE])}")
     return made
 
 
 def systems(names: Sequence[str], *, side_px: int | None, suite: str) -> list[System]:
     """The systems of several names, each once, in order."""
-    return [system(name, side_px=side_px, suite=suite) for name in dict.fromkeys(names)]
+    return list(dict.fromkeys(system(name, side_px=side_px, suite=suite) for name in names))

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from benchmarks.metrics import Comparison, accuracy, compare, confusion, corrected
-from benchmarks.results import Interval, Result, Store, digest
+from benchmarks.results import RANDOM, Interval, Result, Store, digest
 from benchmarks.suite import Task
+from zoo.objectives.matrix import TITLES
 
 Hits = Bool[np.ndarray, "seeds videos"]
 
@@ -28,6 +29,16 @@ class Row(NamedTuple):
     control: bool
 
     @property
+    def pretrained(self) -> bool:
+        """Whether its weights come from a pretraining."""
+        return self.init != RANDOM
+
+    @property
+    def name(self) -> str:
+        """As `zoo compare` takes it: the system, and the objective where it is pretrained."""
+        return f"{self.system}:{self.init}" if self.pretrained and not self.control else self.system
+
+    @property
     def label(self) -> str:
         """How the row is called in tables without a column for the start."""
         return self.system if self.control else f"{self.system}, {start_words(self.init)}"
@@ -35,7 +46,7 @@ class Row(NamedTuple):
 
 def start_words(init: str) -> str:
     """What the weights of a row start from, in words."""
-    return "random weights" if init == "random" else f"{init.upper()} pretraining"
+    return "random weights" if init == RANDOM else f"{TITLES.get(init, init)} pretraining"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +106,11 @@ class Table:
         tasks: in order.
         cells: row -> task -> cell; rows in order.
         pairs: task -> pair of rows -> comparison of systems of the same start, corrected by Holm over the task's pairs.
-        gains: system -> task -> comparison of the pretrained system with its random-weights twin, corrected by Holm
-            over all of these comparisons.
+        gains: row -> task -> comparison of the pretrained system with its random-weights twin, corrected by Holm over
+            all of these comparisons.
         costs: system -> cost result.
-        pretraining: system -> pretraining results, one per seed.
+        pretraining: row -> pretraining results, one per seed.
+        teachers: results of the networks that taught others.
         seeds: of the evaluations.
         incomplete: cells with test videos that could not be scored, which therefore show no accuracy.
     """
@@ -107,9 +119,10 @@ class Table:
     tasks: tuple[Task, ...]
     cells: dict[Row, dict[str, Cell]]
     pairs: dict[str, dict[tuple[Row, Row], Comparison]]
-    gains: dict[str, dict[str, Comparison]]
+    gains: dict[Row, dict[str, Comparison]]
     costs: dict[str, Result]
-    pretraining: dict[str, list[Result]]
+    pretraining: dict[Row, list[Result]]
+    teachers: list[Result]
     seeds: tuple[int, ...]
     incomplete: tuple[tuple[Row, str], ...]
 
@@ -167,7 +180,8 @@ def tabulate(results: Sequence[Result], store: Store, *, suite: str, tasks: Sequ
         pairs={task.name: _pairs(cells, task.name) for task in tasks},
         gains=_gains(cells),
         costs={one.identity.system: one for one in results if one.identity.kind == "cost"},
-        pretraining=_by_system([one for one in results if one.identity.kind == "pretrain"]),
+        pretraining=_by_row([one for one in results if one.identity.kind == "pretrain"]),
+        teachers=[one for one in results if one.identity.kind == "teacher"],
         seeds=tuple(sorted({one.identity.seed for one in scored})),
         incomplete=tuple(
             (row, name) for row, found in cells.items() for name, cell in found.items() if cell.accuracy is None
@@ -180,16 +194,17 @@ def _row(result: Result) -> Row:
     return Row(identity.system, identity.init, identity.kind == "control")
 
 
-def _first_place(row: Row, scored: Sequence[Result]) -> tuple[bool, int, bool]:
+def _first_place(row: Row, scored: Sequence[Result]) -> tuple[bool, int, bool, int]:
     """Systems in the order they were named, pretrained before its twin, controls last."""
-    systems = list(dict.fromkeys(result.identity.system for result in scored))
-    return row.control, systems.index(row.system), row.init == "random"
+    rows = list(dict.fromkeys(map(_row, scored)))
+    systems = list(dict.fromkeys(other.system for other in rows))
+    return row.control, systems.index(row.system), not row.pretrained, rows.index(row)
 
 
-def _by_system(results: Sequence[Result]) -> dict[str, list[Result]]:
-    grouped: dict[str, list[Result]] = {}
+def _by_row(results: Sequence[Result]) -> dict[Row, list[Result]]:
+    grouped: dict[Row, list[Result]] = {}
     for result in results:
-        grouped.setdefault(result.identity.system, []).append(result)
+        grouped.setdefault(_row(result), []).append(result)
     return grouped
 
 
@@ -250,7 +265,7 @@ def _pairs(cells: Mapping[Row, Mapping[str, Cell]], task: str) -> dict[tuple[Row
     """Systems of the same start against each other."""
     found: dict[tuple[Row, Row], Comparison] = {}
     for pretrained in (True, False):
-        rows = [row for row in cells if not row.control and (row.init != "random") == pretrained and task in cells[row]]
+        rows = [row for row in cells if not row.control and row.pretrained == pretrained and task in cells[row]]
         raw: dict[tuple[Row, Row], Comparison] = {}
         for index, first in enumerate(rows):
             for second in rows[index + 1 :]:
@@ -260,18 +275,18 @@ def _pairs(cells: Mapping[Row, Mapping[str, Cell]], task: str) -> dict[tuple[Row
     return found
 
 
-def _gains(cells: Mapping[Row, Mapping[str, Cell]]) -> dict[str, dict[str, Comparison]]:
+def _gains(cells: Mapping[Row, Mapping[str, Cell]]) -> dict[Row, dict[str, Comparison]]:
     """Each pretrained system against its random-weights twin."""
-    raw: dict[tuple[str, str], Comparison] = {}
+    raw: dict[tuple[Row, str], Comparison] = {}
     for row, found in cells.items():
-        twin = Row(row.system, "random", False)
-        if row.control or row.init == "random" or twin not in cells:
+        twin = Row(row.system, RANDOM, False)
+        if row.control or not row.pretrained or twin not in cells:
             continue
         for task, cell in found.items():
             other = cells[twin].get(task)
             if other is not None and (found_one := _compared(cell, other)):
-                raw[row.system, task] = found_one
-    gains: dict[str, dict[str, Comparison]] = {}
-    for (system, task), comparison in corrected(raw).items():
-        gains.setdefault(system, {})[task] = comparison
+                raw[row, task] = found_one
+    gains: dict[Row, dict[str, Comparison]] = {}
+    for (row, task), comparison in corrected(raw).items():
+        gains.setdefault(row, {})[task] = comparison
     return gains

@@ -337,6 +337,8 @@ class Architecture:
         clip: default clip protocol; `num_frames` and `img_size` equal the builder's defaults.
         classifier: form of the family's own classifiers.
         converters: official layouts that this architecture's weights come in.
+        objective: name of the family's own pretraining objective on video (`zoo.objectives.matrix.OBJECTIVES`); "none"
+            where the authors pretrained on images or not at all.
         source: paper and repository.
         code_licence: licence of the authors' code.
         shrink: overrides that make a small member of the same shape for tests; empty for a pico member.
@@ -349,6 +351,7 @@ class Architecture:
     clip: ClipSpec
     classifier: Classifier
     converters: tuple[Converter, ...] = ()
+    objective: str = "none"
     source: str = ""
     code_licence: str = ""
     shrink: Mapping[str, Any] = field(default_factory=dict)

@@ -85,7 +85,10 @@ def pretrained(store: Store, system: str, rng: np.random.Generator, explained: f
         settings_hash=digest(settings),
         seed=0,
     )
-    curves = [{"step": step, "loss": 1.0 - 0.3 * step / 300 + 0.05 * float(rng.random())} for step in range(1, 301)]
+    curves = [
+        {"step": step, "loss": 1.0 - 0.3 * step / 300 + 0.05 * float(rng.random()), "blank_loss": 1.0}
+        for step in range(1, 301)
+    ]
     clip = rng.integers(0, 255, (2, 16, 24, 24, 3), dtype=np.uint8)
     result = Result(
         identity=identity,
@@ -95,7 +98,7 @@ def pretrained(store: Store, system: str, rng: np.random.Generator, explained: f
         seconds=40.25,
         command="zoo compare",
     )
-    store.add(result, {"reconstructions": {"clip": clip, "seen": clip // 2, "made": 255 - clip}})
+    store.add(result, {"picture": {"clip": clip, "1 shown": clip // 2, "2 predicted": 255 - clip}})
 
 
 def cost(store: Store, system: str, power: float) -> None:

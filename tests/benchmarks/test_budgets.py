@@ -1,6 +1,7 @@
 import pytest
 
 from benchmarks.budgets import BUDGETS, PROTOCOLS, budget
+from zoo.objectives.matrix import OBJECTIVES
 from zoo.suggest import UnknownNameError
 
 
@@ -15,7 +16,8 @@ def test_every_budget_covers_every_protocol_and_trains_controls_as_long_as_syste
 def test_budgets_grow():
     smoke, quick, full = (budget(name) for name in ("smoke", "quick", "full"))
     for small, large in ((smoke, quick), (quick, full)):
-        assert small.pretrain.steps < large.pretrain.steps
+        assert small.pretrain.keys() == large.pretrain.keys() == set(OBJECTIVES)
+        assert all(small.pretrain[name].recipe.steps < large.pretrain[name].recipe.steps for name in OBJECTIVES)
         assert small.evaluate["finetune"].recipe.steps < large.evaluate["finetune"].recipe.steps
 
 

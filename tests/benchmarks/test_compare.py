@@ -54,7 +54,8 @@ def test_a_comparison_runs_everything_and_leaves_a_report(compared):
     kinds = [result.identity.kind for result in store.results()]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {"pretrain": 1, "evaluate": 4, "control": 4, "cost": 1}
     page = (folder / "out" / "report.html").read_text()
-    assert "Masks and reconstructions" in page
+    assert "What pretraining masks and predicts" in page
+    assert "What the tokens tell apart" in page
     assert "zoo compare vit_pico" in page
     for name in ("table.md", "table.csv", "table.tex", "costs.csv"):
         assert "vit_pico" in (folder / "out" / name).read_text().replace("\\_", "_")

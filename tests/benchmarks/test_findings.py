@@ -35,10 +35,10 @@ def test_every_gain_is_said_once_and_where_its_test_puts_it(table):
         "costs": "Where pretraining costs accuracy",
     }
     texts = {name: said(table)[title].text if title in said(table) else "" for name, title in titles.items()}
-    for system, tasks in table.gains.items():
+    for row, tasks in table.gains.items():
         for task, gain in tasks.items():
             verdict = "open" if gain.p_value >= 0.05 else "pays" if gain.difference.value > 0 else "costs"
-            clause = next(part for part in texts[verdict].split("; ") if f"`{system}`" in part)
+            clause = next(part for part in texts[verdict].split("; ") if f"`{row.name}`" in part)
             assert f"{task} ({signed(gain.difference.value)})" in clause
     assert texts["pays"]
     assert texts["open"]
@@ -67,7 +67,7 @@ def test_a_control_that_beats_every_system_is_said_beside_the_best(table, tmp_pa
 def test_pretraining_is_told_by_the_variance_it_explains(tmp_path, explained, title, tone):
     finding = said(story(tmp_path, systems=("a",), explained=explained).table)[title]
     assert finding.tone == tone
-    assert f"`a` {percent(explained)} %" in finding.text
+    assert f"`a:mae` {percent(explained)} %" in finding.text
 
 
 def test_controls_in_order_are_said_with_their_limits(table):

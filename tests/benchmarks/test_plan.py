@@ -11,7 +11,7 @@ from tests.benchmarks.tiny_suite import SUITE, TinyVideos, tiny_budget
 @pytest.fixture
 def comparison(tmp_path):
     return Comparison(
-        systems=systems(["vit_pico", "timesformer_pico"], side_px=24, suite="tiny"),
+        systems=systems(["vit_pico", "timesformer_pico:mae"], side_px=24, suite="tiny"),
         suite=SUITE,
         videos=TinyVideos(tmp_path),
         protocol="finetune",
@@ -63,7 +63,9 @@ def test_keys_are_the_same_in_every_session_and_follow_what_shapes_the_numbers(c
 
 def test_another_pretraining_makes_other_evaluations_but_the_same_random_twins(comparison):
     budget = tiny_budget()
-    other = replace(comparison, budget=replace(budget, pretrain=replace(budget.pretrain, steps=9)))
+    chosen = budget.pretrain["mae"]
+    longer = replace(chosen, recipe=replace(chosen.recipe, steps=9))
+    other = replace(comparison, budget=replace(budget, pretrain={**budget.pretrain, "mae": longer}))
     before, after = ({run.key: run for run in plan.plan(one)} for one in (comparison, other))
     shared = {before[key].identity.init for key in before.keys() & after.keys()}
     assert shared == {"random"}
@@ -88,3 +90,54 @@ def test_probes_are_planned_without_augmentation(comparison, protocol):
     runs = [run for run in plan.plan(replace(comparison, protocol=protocol)) if run.identity.kind == "evaluate"]
     assert {run.identity.protocol for run in runs} == {protocol}
     assert all("augment" not in run.settings["protocol"] for run in runs)
+
+
+def under(comparison, *names):
+    return replace(comparison, systems=systems(names, side_px=24, suite="tiny"))
+
+
+def test_two_objectives_of_one_architecture_share_their_random_twins_and_costs(comparison):
+    both = under(comparison, "vit_pico:mae", "vit_pico:vjepa")
+    runs = plan.plan(both)
+    inits = [run.identity.init for run in runs if run.identity.kind == "evaluate"]
+    assert {init: inits.count(init) for init in set(inits)} == {"mae": 4, "vjepa": 4, "random": 4}
+    assert len(plan.cost_runs(both)) == 1
+    assert len({run.key for run in runs}) == len(runs)
+
+
+def test_a_system_without_an_objective_is_evaluated_from_random_weights_alone(comparison):
+    runs = plan.plan(under(comparison, "timesformer_pico:none"))
+    assert {run.identity.kind for run in runs} == {"evaluate", "control"}
+    assert {run.identity.init for run in runs} == {"random"}
+
+
+def test_students_of_every_seed_share_one_teacher_which_they_wait_for(comparison):
+    runs = {run.key: run for run in plan.plan(under(comparison, "vit_pico:umt", "vit_pico:self_distillation"))}
+    teachers = {run.identity.protocol: run for run in runs.values() if run.identity.kind == "teacher"}
+    assert {name: run.identity.system for name, run in teachers.items()} == {
+        "stills": "vit_still_pico",
+        "everything": "vit_pico",
+    }
+    for run in runs.values():
+        if run.identity.kind == "pretrain":
+            lessons = "stills" if run.identity.init == "umt" else "everything"
+            assert run.needs == (teachers[lessons].key,)
+            assert run.settings["teacher"] == teachers[lessons].key
+
+
+def test_another_training_of_the_teacher_is_another_pretraining(comparison):
+    comparison = under(comparison, "vit_pico:umt")
+    longer = replace(comparison, budget=tiny_budget(steps=4))
+    kept = comparison.budget.pretrain["umt"]
+    mixed = replace(
+        comparison,
+        budget=replace(
+            comparison.budget,
+            pretrain={
+                **comparison.budget.pretrain,
+                "umt": replace(kept, options=replace(kept.options, teacher=longer.budget.pretrain["umt"].teacher)),
+            },
+        ),
+    )
+    keys = [{run.key for run in plan.plan(one) if run.identity.kind == "pretrain"} for one in (comparison, mixed)]
+    assert not keys[0] & keys[1]

@@ -19,10 +19,10 @@ TOLD = Provenance(device="a processor", versions={"torch": "2"}, commit="abc", c
 class Bench:
     """Runs single entries of a plan in this process."""
 
-    def __init__(self, folder, *, suite=SUITE, broken=(), protocol="finetune"):
+    def __init__(self, folder, *, suite=SUITE, broken=(), protocol="finetune", system="vit_pico"):
         videos = TinyVideos(folder / "videos", broken)
         self.comparison = Comparison(
-            systems=systems(["vit_pico"], side_px=24, suite="tiny"),
+            systems=systems([system], side_px=24, suite="tiny"),
             suite=suite,
             videos=videos,
             protocol=protocol,
@@ -65,28 +65,29 @@ def bench(tmp_path_factory):
     return Bench(tmp_path_factory.mktemp("bench"))
 
 
-def test_pretraining_leaves_weights_curves_and_reconstructions(bench):
+def test_pretraining_leaves_weights_curves_and_a_picture(bench):
     result = bench.run("pretrain")
     assert [row["step"] for row in result.curves] == [1, 2, 3]
     loss, blank = (sum(row[name] for row in result.curves) for name in ("loss", "blank_loss"))
     assert result.metrics["explained"].value == pytest.approx(1 - loss / blank)
     assert (bench.context.folder / result.weights).exists()
     assert result.details["clips_listed"] == 2 * VIDEOS["train"]
-    arrays = bench.store.arrays(result, "reconstructions")
-    assert arrays["clip"].shape == arrays["seen"].shape == arrays["made"].shape == (2, 16, 24, 24, 3)
-    assert "patches" in result.details["reconstruction_note"]
+    arrays = bench.store.arrays(result, "picture")
+    assert list(arrays) == ["clip", "1 shown", "2 predicted"]
+    assert {array.shape for array in arrays.values()} == {(2, 16, 24, 24, 3)}
+    assert "patches" in result.details["picture_note"]
     assert bench.seen[-1][:2] == (3, 3)
     assert not list((bench.context.folder / "work").iterdir())
 
 
 def test_what_the_network_is_shown_is_the_clip_where_it_is_not_gray(bench):
-    arrays = bench.store.arrays(bench.run("pretrain"), "reconstructions")
-    gray = (arrays["seen"] == 128).all(-1)
+    clip, seen, made = bench.store.arrays(bench.run("pretrain"), "picture").values()
+    gray = (seen == 128).all(-1)
     # Tubes: three quarters of nine places, rounded down to 6, are dropped in every frame.
     assert gray.mean() == pytest.approx(6 / 9, abs=0.01)
-    np.testing.assert_array_equal(arrays["seen"][~gray], arrays["clip"][~gray])
-    np.testing.assert_array_equal(arrays["made"][~gray], arrays["clip"][~gray])
-    assert (arrays["made"][gray] != arrays["clip"][gray]).any()
+    np.testing.assert_array_equal(seen[~gray], clip[~gray])
+    np.testing.assert_array_equal(made[~gray], clip[~gray])
+    assert (made[gray] != clip[gray]).any()
 
 
 def test_an_evaluation_scores_every_test_video_once_and_says_how(bench):

@@ -29,3 +29,19 @@ def test_names_given_twice_take_part_once():
         "vit_pico",
         "timesformer_pico",
     ]
+
+
+def test_a_system_has_its_familys_own_objective_unless_one_is_named():
+    words = ["vit_pico", "vit_pico:vjepa", "vit_pico:none", "timesformer_pico", "videomamba_pico"]
+    found = [system(one, side_px=24, suite="tiny") for one in words]
+    assert [one.objective for one in found] == ["mae", "vjepa", "none", "none", "umt"]
+    assert [one.pretrained for one in found] == [True, True, False, False, True]
+    assert [one.label for one in systems(["vit_pico", "vit_pico:mae", "vit_pico:umt"], side_px=24, suite="tiny")] == [
+        "vit_pico:mae",
+        "vit_pico:umt",
+    ]
+
+
+def test_a_misspelt_objective_gets_the_closest():
+    with pytest.raises(UnknownNameError, match="vjepa"):
+        system("vit_pico:vjeppa", side_px=24, suite="tiny")

@@ -35,10 +35,10 @@ def test_pairs_compare_systems_of_the_same_start_and_gains_compare_starts_of_the
         assert not first.control
         assert not second.control
     assert len(table.pairs["motion"]) == 2
-    assert table.gains.keys() == {"a", "b"}
+    assert table.gains.keys() == {Row("a", "mae", False), Row("b", "mae", False)}
     cells = table.cells
     pretrained, random = (cells[Row("a", init, False)]["appearance"] for init in ("mae", "random"))
-    gain = table.gains["a"]["appearance"]
+    gain = table.gains[Row("a", "mae", False)]["appearance"]
     assert gain.difference.value == pytest.approx(pretrained.accuracy.value - random.accuracy.value)
     # Corrected for six comparisons: no smaller than the raw value, at most six times it.
     raw = exact_mcnemar(gain.first_only, gain.second_only)

@@ -7,11 +7,13 @@ import numpy as np
 
 from benchmarks.budgets import BUDGETS, Budget
 from benchmarks.efficiency import CostPoint
+from benchmarks.objectives import Pretraining
 from benchmarks.protocols.control import BAG_OF_FRAMES, FIRST_FRAME
 from benchmarks.results import digest
 from benchmarks.suite import Suite, Task
 from zoo.data.cache import Entry, FrameCache
 from zoo.data.records import Record
+from zoo.recipes.recipe import Recipe
 
 SIDE, FRAMES = 24, 16
 VIDEOS = {"train": 24, "test": 16}
@@ -97,14 +99,26 @@ LEAKING = replace(
 )
 
 
+def _short(chosen: Pretraining, steps: int) -> Pretraining:
+    """A few steps of pretraining, and of the teacher where there is one."""
+    options = chosen.options
+    if chosen.teacher is not None:
+        options = replace(options, teacher=replace(chosen.teacher, recipe=_few(chosen.teacher.recipe, steps)))
+    return replace(chosen, recipe=_few(chosen.recipe, steps), options=options)
+
+
+def _few(recipe: Recipe, steps: int) -> Recipe:
+    return replace(recipe, steps=steps, global_batch=8, warmup_steps=1)
+
+
 def tiny_budget(steps: int = 3) -> Budget:
     """A few steps of eight clips."""
     smoke = BUDGETS["smoke"]
     finetune = smoke.evaluate["finetune"]
-    recipe = replace(finetune.recipe, steps=steps, global_batch=8, warmup_steps=1)
+    recipe = _few(finetune.recipe, steps)
     return replace(
         smoke,
-        pretrain=replace(smoke.pretrain, steps=steps, global_batch=8, warmup_steps=1),
+        pretrain={name: _short(chosen, steps) for name, chosen in smoke.pretrain.items()},
         evaluate={**smoke.evaluate, "finetune": replace(finetune, recipe=recipe)},
         control=recipe,
         small_suite=False,

@@ -11,7 +11,7 @@ from tests.support import part
 from tests.zoo.weights import assert_equal, create, somebody_elses_weights
 from zoo import layouts
 from zoo.card import Converter, rename
-from zoo.objectives.contract import Loss, Objective
+from zoo.objectives.contract import Loss, Objective, Picture
 from zoo.recipes.recipe import Recipe
 from zoo.training.classify import Classify
 from zoo.training.pretrain import Pretrain
@@ -50,6 +50,9 @@ class Toy(Objective):
 
     def forward(self, batch):
         return Loss(self.decoder(self.student(batch.video)).mean(), {})
+
+    def picture(self, batch, pixels):
+        return Picture({"shown": pixels}, "the whole clip")
 
 
 def saved_by_lightning(module, path):

@@ -79,6 +79,8 @@ def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
         # Class token after the final norm, no dropout before the classifier.
         classifier=Classifier(pool="mean" if name.endswith("_pico") else "cls"),
         converters=(VIDEO, IMAGE, PRETRAINED),
+        # Unmasked tokens are aligned with CLIP's (section 3.3); the image models are distilled from a smaller one.
+        objective="self_distillation" if clip is IMAGE_CLIP else "umt",
         source="arXiv 2403.06977; OpenGVLab/VideoMamba",
         code_licence="Apache-2.0",
         shrink={} if name.endswith("_pico") else SHRINK,

@@ -23,6 +23,18 @@ class Loss(NamedTuple):
     logs: dict[str, Tensor]
 
 
+class Picture(NamedTuple):
+    """What an objective shows its student on some clips, and what comes out.
+
+    Attributes:
+        panels: name -> clips `[B, 3, T, H, W]` with pixels in 0-1, in the order to look at them.
+        note: what they are, in a sentence or two, for a caption.
+    """
+
+    panels: dict[str, Tensor]
+    note: str
+
+
 class Objective(nn.Module, ABC):
     """What a student learns from a batch of clips.
 
@@ -54,6 +66,15 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> Loss:
         """Loss of one batch."""
+
+    @abstractmethod
+    def picture(self, batch: Batch, pixels: Float[Tensor, "batch 3 frames height width"]) -> Picture:
+        """What the student is shown of some clips and what is made of them.
+
+        Args:
+            batch: normalised clips. Masks are drawn with `generator`.
+            pixels: the same clips in 0-1.
+        """
 
     def after_step(self, step: int) -> None:
         """Called after optimiser step `step` (from 1): EMA targets and temperatures move here."""

@@ -16,10 +16,10 @@ from backbones.contract import Backbone, Grid
 from backbones.layers import patchify, unpatchify
 from backbones.tokens import complement
 from heads.masked_decoder import MaskedDecoder
-from zoo import masks
+from zoo import masks, pictures
 from zoo.batch import Batch
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD
-from zoo.objectives.contract import Loss, Objective
+from zoo.objectives.contract import Loss, Objective, Picture
 
 Tubelet = tuple[int, int, int]
 Values = Float[Tensor, "batch query channels pixels"]
@@ -173,6 +173,13 @@ class MAE(Objective):
         features = self.student.forward_features(video, keep)
         query = complement(keep, features.grid.num_tokens)
         return self.decoder(features, query), self.target(video, query, self.student.tubelet)
+
+    @torch.no_grad()
+    def picture(self, batch: Batch, pixels: Float[Tensor, "batch 3 frames height width"]) -> Picture:
+        """The visible patches, and the reconstruction of the others."""
+        made, keep = self.reconstruct(batch)
+        shown = pictures.visible(pixels, keep, self.student.tubelet)
+        return Picture({"shown": shown, "predicted": made}, f"MAE: {self.reconstruction_note}")
 
     @property
     def reconstruction_note(self) -> str:

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from zoo.batch import Batch
-from zoo.objectives.contract import Loss, Objective
+from zoo.objectives.contract import Loss, Objective, Picture
 
 
 class Mean(Objective):
@@ -16,6 +16,9 @@ class Mean(Objective):
     def forward(self, batch: Batch) -> Loss:
         total = self.weight * batch.video.mean()
         return Loss(total, {"mean": total.detach()})
+
+    def picture(self, batch: Batch, pixels: torch.Tensor) -> Picture:
+        return Picture({"shown": pixels}, "all of it")
 
 
 def test_an_objective_without_a_loss_cannot_be_made():

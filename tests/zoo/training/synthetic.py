@@ -11,7 +11,7 @@ from backbones.layers import Block, PatchEmbed3d
 from heads.linear import LinearHead
 from zoo.batch import Batch
 from zoo.model import VideoModel
-from zoo.objectives.contract import Loss, Objective
+from zoo.objectives.contract import Loss, Objective, Picture
 from zoo.recipes.recipe import Recipe
 
 RECIPE = Recipe(steps=12, global_batch=4, base_lr=0.2, warmup_steps=3, weight_decay=0.05, layer_decay=0.8)
@@ -52,6 +52,9 @@ class MeanColour(Objective):
         answer = self.decoder(self.student.forward_features(batch.video, keep).pool("mean"))
         error = F.mse_loss(answer[:, 0], batch.video.mean((1, 2, 3, 4)))
         return Loss(error, {"error": error.detach(), "answer": answer.detach().mean()})
+
+    def picture(self, batch, pixels):
+        return Picture({"shown": pixels}, "the whole clip")
 
     def after_step(self, step):
         self.steps.append(step)

@@ -1,0 +1,195 @@
+"""The objectives of a comparison: their settings at the size of a suite, and how each is built for a system."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from backbones.contract import Backbone
+from benchmarks.suite import Suite
+from zoo.card import ClipSpec
+from zoo.model import VideoModel
+from zoo.objectives.contract import Objective
+from zoo.objectives.mae import PixelTarget, mae_for
+from zoo.objectives.matrix import mask_for
+from zoo.recipes.recipe import Recipe
+from zoo.registry import create_model
+
+STILLS, EVERYTHING = "stills", "everything"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A network that is trained with labels first, and teaches others then.
+
+    Attributes:
+        architecture: its name; "" for the student's own.
+        shrink: overrides of the builder that make it smaller than the student.
+        lessons: what it is trained on: "stills" are single frames of the suite's first task with its labels,
+            "everything" the training clips of all tasks with the labels of all.
+        recipe: every number of its training.
+    """
+
+    architecture: str
+    shrink: dict[str, Any]
+    lessons: str
+    recipe: Recipe
+
+    def name(self, student: str) -> str:
+        """Architecture of the teacher of a student."""
+        return self.architecture or student
+
+    def num_classes(self, suite: Suite) -> int:
+        """Classes that it is trained on."""
+        return suite.tasks[0].num_classes if self.lessons == STILLS else sum(task.num_classes for task in suite.tasks)
+
+    def overrides(self, student: ClipSpec) -> dict[str, Any]:
+        """Options of its builder: the student's clips, or single frames of their size."""
+        frames = 1 if self.lessons == STILLS else student.num_frames
+        return {"img_size": student.img_size, "num_frames": frames, **self.shrink}
+
+    def model(self, student: str, clip: ClipSpec, suite: Suite) -> VideoModel:
+        """The teacher with random weights."""
+        return create_model(self.name(student), num_classes=self.num_classes(suite), **self.overrides(clip))
+
+    def words(self, student: str, suite: Suite) -> str:
+        """Who it is and what labels it has seen, in a sentence."""
+        task = suite.tasks[0].name
+        lessons = (
+            f"single frames of the training clips of {task} with their labels, and looks at clips frame by frame"
+            if self.lessons == STILLS
+            else "the training clips of all tasks with their labels"
+        )
+        smaller = "" if self.architecture else " (a smaller one than the student)"
+        return f"`{self.name(student)}`{smaller}, trained on {lessons}: its students have seen these labels through it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mae:
+    """Options of masked autoencoding.
+
+    Attributes:
+        mask_ratio: fraction of tokens dropped.
+        mask: how they are chosen, see `zoo.masks`.
+        decoder_dim: width of the decoder.
+        decoder_depth: its blocks.
+        decoder_heads: its heads.
+    """
+
+    mask_ratio: float
+    mask: str
+    decoder_dim: int
+    decoder_depth: int
+    decoder_heads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Umt:
+    """Options of the alignment with an unmasked teacher.
+
+    Attributes:
+        teacher: who teaches.
+        mask_ratio: fraction of tokens dropped.
+        mask: how they are chosen, for students that take it; see `zoo.objectives.matrix.mask_for`.
+        num_layers: last blocks that are aligned, as many as the shallower of the two has at most.
+    """
+
+    teacher: Teacher
+    mask_ratio: float
+    mask: str
+    num_layers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vjepa:
+    """Options of the prediction of features.
+
+    Attributes:
+        mask: kind of masks, for students that take it.
+        predictor_dim: width of the predictor.
+        predictor_depth: its blocks.
+        predictor_heads: its heads.
+        momentum: of the target encoder at the first step; it rises linearly to 1.
+    """
+
+    mask: str
+    predictor_dim: int
+    predictor_depth: int
+    predictor_heads: int
+    momentum: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfDistillation:
+    """Options of self-distillation.
+
+    Attributes:
+        teacher: the smaller one.
+    """
+
+    teacher: Teacher
+
+
+Options = Mae | Umt | Vjepa | SelfDistillation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """One objective in a budget.
+
+    Attributes:
+        recipe: every number of the training.
+        options: the objective's own.
+    """
+
+    recipe: Recipe
+    options: Options
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """Who teaches, if anybody does."""
+        return self.options.teacher if isinstance(self.options, Umt | SelfDistillation) else None
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the objective itself learns from labels."""
+        return isinstance(self.options, SelfDistillation)
+
+
+class Setting(NamedTuple):
+    """What an objective is built from.
+
+    Attributes:
+        student: the backbone.
+        clip: its clips.
+        pretraining: recipe and options.
+        num_classes: of all tasks together, for objectives that learn from labels.
+        teacher: the trained teacher; None for objectives without.
+    """
+
+    student: Backbone
+    clip: ClipSpec
+    pretraining: Pretraining
+    num_classes: int
+    teacher: VideoModel | None = None
+
+
+def build(setting: Setting) -> Objective:
+    """The objective of a setting."""
+    makers: dict[type, Callable[[Setting, Any], Objective]] = {Mae: _mae}
+    options = setting.pretraining.options
+    return makers[type(options)](setting, options)
+
+
+def _mae(setting: Setting, options: Mae) -> Objective:
+    clip = setting.clip
+    return mae_for(
+        setting.student,
+        clip.img_size,
+        clip.num_frames,
+        mask_ratio=options.mask_ratio,
+        mask=mask_for(setting.student, options.mask),
+        decoder_dim=options.decoder_dim,
+        decoder_depth=options.decoder_depth,
+        decoder_heads=options.decoder_heads,
+        target=PixelTarget(mean=clip.mean, std=clip.std),
+    )

@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from benchmarks.budgets import BUDGETS
+from benchmarks.objectives import EVERYTHING, STILLS, Setting, build
+from tests.benchmarks.tiny_suite import SUITE
+from zoo.batch import Batch
+from zoo.registry import create_backbone, get_architecture
+
+SMOKE = BUDGETS["smoke"].pretrain
+CLIP = get_architecture("vit_pico").clip
+
+
+def objective(name, student="vit_pico"):
+    chosen, clip = SMOKE[name], get_architecture(student).clip
+    teacher = chosen.teacher.model(student, clip, SUITE) if chosen.teacher else None
+    return build(Setting(create_backbone(student), clip, chosen, 4, teacher))
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_every_objective_of_a_budget_can_be_built_and_gives_a_loss_and_a_picture(name):
+    torch.manual_seed(0)
+    made = objective(name)
+    batch = Batch(torch.randn(2, 3, 16, 24, 24), torch.tensor([0, 3]), torch.arange(2))
+    loss = made(batch)
+    assert loss.total.isfinite()
+    assert loss.logs["blank_loss"] > 0
+    shown = made.eval().picture(batch, batch.video.sigmoid())
+    assert shown.note
+    for panel in shown.panels.values():
+        assert panel.shape == batch.video.shape
+        assert panel.min() >= 0
+        assert panel.max() <= 1
+
+
+def test_teachers_say_who_they_are_and_what_labels_they_saw():
+    stills, smaller = SMOKE["umt"].teacher, SMOKE["self_distillation"].teacher
+    assert (stills.lessons, smaller.lessons) == (STILLS, EVERYTHING)
+    assert (stills.num_classes(SUITE), smaller.num_classes(SUITE)) == (2, 4)
+    assert "vit_still_pico" in stills.words("vit_pico", SUITE)
+    assert "shade" in stills.words("vit_pico", SUITE)
+    assert "smaller one than the student" in smaller.words("vit_pico", SUITE)
+    own = smaller.model("vit_pico", CLIP, SUITE)
+    assert own.embed_dim < create_backbone("vit_pico").embed_dim
+    assert own.num_classes == 4
