@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, selective_scan
 from backbones.ops.selective_scan.table import choose
+from backbones.scan_order import Reordering
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,34 +117,68 @@ class Direction(nn.Module):
 class MambaMixer(nn.Module):
     """Gated selective scan over tokens. Both directions share the projections and the gate; their results are added.
 
+    A second order of the tokens (`backbones.scan_order`) may be scanned too. Convolution and scan run along an order;
+    projections and gate see single tokens, so there is one of each whatever the orders. "backward" leaves the first
+    order to the causal direction and the second to the anticausal one: as many weights and as much work as with one
+    order. "both" scans both orders from both ends with the same weights of each direction and adds all four: twice the
+    work of convolutions and scans.
+
     Args:
         dim: width of the tokens.
         bidirectional: scan from both ends; False leaves the plain Mamba mixer.
+        second_order: what scans the second order, when there is one: "backward" or "both".
         ssm: sizes of the state space model.
         scan: name of the scan implementation (`backbones.ops.selective_scan.implementations`).
 
     Raises:
-        ValueError: for an unknown scan, and for one that is not available on this machine.
+        ValueError: for an unknown scan, for one that is not available on this machine, and for an unknown use of a
+            second order or one that needs the direction that is not there.
     """
 
     def __init__(
-        self, dim: int, *, bidirectional: bool = True, ssm: SsmOptions = SsmOptions(), scan: str = "auto"
+        self,
+        dim: int,
+        *,
+        bidirectional: bool = True,
+        second_order: str = "both",
+        ssm: SsmOptions = SsmOptions(),
+        scan: str = "auto",
     ) -> None:
         super().__init__()
         inner_dim, dt_rank = ssm.expand * dim, ssm.dt_rank or math.ceil(dim / 16)
         choose(scan)  # a misspelt name should fail here, not in the first forward pass
-        self.scan = scan
+        if second_order not in ("backward", "both"):
+            raise ValueError(f"unknown second_order {second_order!r}; choose 'backward' or 'both'")
+        if second_order == "backward" and not bidirectional:
+            raise ValueError("second_order 'backward' (spatiotemporal_v1) needs a mixer with bidirectional=True")
+        self.scan, self.second_order = scan, second_order
         self.in_proj = nn.Linear(dim, 2 * inner_dim, bias=ssm.bias)
         self.causal = Direction(inner_dim, dt_rank, ssm, reverse=False)
         self.anticausal = Direction(inner_dim, dt_rank, ssm, reverse=True) if bidirectional else None
         self.out_proj = nn.Linear(inner_dim, dim, bias=ssm.bias)
 
-    def forward(self, x: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length dim"]:
-        """Mix the tokens of each sample along the sequence."""
-        x, z = self.in_proj(x).chunk(2, -1)
-        causal = self.causal(x)
-        if self.anticausal is None:
-            out = selective_scan(causal, z.mT, delta_softplus=True, implementation=self.scan)
+    def forward(
+        self, x: Float[Tensor, "batch length dim"], second: Reordering | None = None
+    ) -> Float[Tensor, "batch length dim"]:
+        """Mix the tokens of each sample along the sequence, and along a second order where one is given."""
+        xz = self.in_proj(x)
+        if second is None:
+            return self.out_proj(self._along(xz))
+        split = self.second_order == "backward"
+        out = self._along(xz, anticausal=not split)
+        return self.out_proj(out + second.undo(self._along(second.apply(xz), causal=not split)))
+
+    def _along(
+        self, xz: Float[Tensor, "batch length inner2"], *, causal: bool = True, anticausal: bool = True
+    ) -> Float[Tensor, "batch length inner"]:
+        """Sum of the gated scans of the wanted directions, over tokens in the order in which they come."""
+        x, z = xz.chunk(2, -1)
+        if self.anticausal is None or not anticausal:
+            out = selective_scan(self.causal(x), z.mT, delta_softplus=True, implementation=self.scan)
+        elif causal:
+            out = bidirectional_scan(
+                self.causal(x), self.anticausal(x), z.mT, delta_softplus=True, implementation=self.scan
+            )
         else:
-            out = bidirectional_scan(causal, self.anticausal(x), z.mT, delta_softplus=True, implementation=self.scan)
-        return self.out_proj(out.mT)
+            out = selective_scan(self.anticausal(x), z.mT, delta_softplus=True, reverse=True, implementation=self.scan)
+        return out.mT

@@ -1,4 +1,4 @@
-"""VideoMamba: bidirectional Mamba blocks over class token and patch tokens, spatial-first; image and video members.
+"""VideoMamba: bidirectional Mamba blocks over class token and patch tokens; image and video members.
 
 Source: Li et al., "VideoMamba: State Space Model for Efficient Video Understanding" (arXiv 2403.06977, ECCV 2024) and
 OpenGVLab/VideoMamba (image_sm and video_sm). Sizes are those of its Table 1 and of its model factories.
@@ -18,6 +18,7 @@ from backbones.contract import Backbone, Features, Grid, clip_sides
 from backbones.layers import PatchEmbed3d, start_stem
 from backbones.mamba_mixer import Direction, MambaMixer, SsmOptions, draw_steps
 from backbones.positions import grid_positions
+from backbones.scan_order import SECOND_ORDER, SPATIAL, Reordering, order_of_blocks, temporal_first
 from backbones.tokens import take
 
 
@@ -66,9 +67,11 @@ class MambaBlock(nn.Module):
         self.mixer = mixer
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, residual: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+    def forward(
+        self, residual: Float[Tensor, "batch tokens dim"], second: Reordering | None = None
+    ) -> Float[Tensor, "batch tokens dim"]:
         """Add the mixed tokens to the residual stream, in the precision of the stream."""
-        return residual + self.drop_path(self.mixer(self.norm(residual)))
+        return residual + self.drop_path(self.mixer(self.norm(residual), second))
 
 
 class VideoMamba(Backbone):
@@ -96,12 +99,19 @@ class VideoMamba(Backbone):
         bidirectional: scan from both ends (published); False leaves the plain Mamba mixer.
         ssm: sizes of the state space models; None for the published ones.
         scan: name of the scan implementation (`backbones.ops.selective_scan.implementations`).
+        scan_order: order in which the blocks read the patch tokens, after the class token (`backbones.scan_order`).
+            "spatial" is the published one, frame by frame; "temporal" goes position by position.
+            "spatiotemporal_v1" scans the spatial order forward and the temporal one backward, "spatiotemporal_v2" both
+            orders both ways, at twice the cost of the scans. "spatial_then_temporal" and "temporal_then_spatial" change
+            the order after half of the blocks, "alternating" after every block, the first being spatial. Weights have
+            the same shapes in all of them, and features come in raster order.
         init: "authors": linear layers of standard deviation 0.02 replace Mamba's own, which puts every step near ln 2,
             so that memory reaches about two tokens, and time has no positions at first. "scratch", for short training
             of small models: Mamba's own start, a stem like a linear layer's, sines and cosines for time.
 
     Raises:
-        ValueError: for clip sizes that the tubelet does not divide, and for an unknown norm or init.
+        ValueError: for clip sizes that the tubelet does not divide, for an unknown norm, scan order or init, and for
+            "spatiotemporal_v1" without the backward direction.
     """
 
     pool = "cls"
@@ -122,12 +132,14 @@ class VideoMamba(Backbone):
         bidirectional: bool = True,
         ssm: SsmOptions | None = None,
         scan: str = "auto",
+        scan_order: str = "spatial",
         init: str = "authors",
     ) -> None:
         super().__init__()
         if init not in ("authors", "scratch"):
             raise ValueError(f"unknown init {init!r}; choose 'authors' or 'scratch'")
         self.embed_dim, self.depth = embed_dim, depth
+        self.scan_order, self.is_temporal = scan_order, order_of_blocks(scan_order, depth)
         self.tubelet = (tubelet_size, patch_size, patch_size)
         self.stride = (tubelet_size, stride or patch_size, stride or patch_size)
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
@@ -142,7 +154,13 @@ class VideoMamba(Backbone):
         self.blocks = nn.ModuleList(
             MambaBlock(
                 ResidualNorm(embed_dim, norm, norm_eps),
-                MambaMixer(embed_dim, bidirectional=bidirectional, ssm=ssm or SsmOptions(), scan=scan),
+                MambaMixer(
+                    embed_dim,
+                    bidirectional=bidirectional,
+                    second_order=SECOND_ORDER.get(scan_order, "both"),
+                    ssm=ssm or SsmOptions(),
+                    scan=scan,
+                ),
                 drop_path=rate,
             )
             for rate in rates
@@ -225,12 +243,17 @@ class VideoMamba(Backbone):
             ValueError: for a layer that does not exist, and for a clip that `grid` refuses.
         """
         wanted, grid = self.resolve_layers(layers), self.grid(video)
-        residual = self._embed(video, keep, grid)
+        residual, current = self._embed(video, keep, grid), SPATIAL
         found: dict[int, Features] = {}
+        order = None if self.scan_order == "spatial" else temporal_first(grid, keep, 1, device=video.device)
+        second = order if self.scan_order in SECOND_ORDER else None
         for index in range(max(wanted) + 1):
-            residual = self.run_block(index, residual)
+            if order is not None and current != self.is_temporal[index]:
+                residual, current = (order.undo if current else order.apply)(residual), not current
+            residual = self.run_block(index, residual, second)
             if index in wanted:
-                cls, tokens = (self.norm(residual) if norm else residual).split([1, residual.shape[1] - 1], 1)
+                raster = order.undo(residual) if order is not None and current else residual
+                cls, tokens = (self.norm(raster) if norm else raster).split([1, raster.shape[1] - 1], 1)
                 found[index] = Features(tokens, cls, grid, keep)
         return [found[index] for index in wanted]
 

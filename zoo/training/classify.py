@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 
 from backbones.contract import Backbone
 from zoo.batch import Batch
+from zoo.mixing import mix_clips, mixer_of
 from zoo.model import VideoModel
 from zoo.objectives.contract import Loss
 from zoo.recipes.recipe import Recipe
@@ -21,17 +22,8 @@ Video = Float[Tensor, "batch 3 frames height width"]
 
 
 def mixer(recipe: Recipe, num_classes: int) -> v2.Transform | None:
-    """What mixes the clips of a batch and their labels; None for nothing.
-
-    With both, one of the two is drawn per batch with equal chance, as VideoMAE, UMT and VideoMamba do (timm's Mixup
-    with switch_prob 0.5 in batch mode).
-    """
-    parts: list[v2.Transform] = []
-    if recipe.mixup > 0:
-        parts.append(v2.MixUp(alpha=recipe.mixup, num_classes=num_classes))
-    if recipe.cutmix > 0:
-        parts.append(v2.CutMix(alpha=recipe.cutmix, num_classes=num_classes))
-    return v2.RandomChoice(parts) if len(parts) == 2 else parts[0] if parts else None
+    """What mixes the clips of a batch and their labels as the recipe says; None for nothing."""
+    return mixer_of(mixup=recipe.mixup, cutmix=recipe.cutmix, num_classes=num_classes)
 
 
 class Classify(TrainingModule):
@@ -101,9 +93,8 @@ class Classify(TrainingModule):
             scores = self(batch.video)
             right = (scores.detach().argmax(1) == batch.label).float().mean()
             return Loss(self.cross_entropy(scores, batch.label), {"accuracy": right})
-        # The transforms expect images; frames join the channels, so that a clip is mixed as one.
-        images, targets = self.mix(batch.video.flatten(1, 2), batch.label)
-        return Loss(self.cross_entropy(self(images.view_as(batch.video)), targets), {})
+        video, targets = mix_clips(self.mix, batch.video, batch.label)
+        return Loss(self.cross_entropy(self(video), targets), {})
 
     def cross_entropy(self, scores: Tensor, target: Tensor) -> Float[Tensor, ""]:
         """Cross entropy in float32, smoothed as the recipe says."""
