@@ -110,7 +110,7 @@ def attention(
         )
     num_keep = _checked(area - int(area * ratio), area, ratio)
     # Attention in half precision can round to zero, and nothing of weight zero can be drawn.
-    weights = saliency.detach().float().cpu().clamp_min(torch.finfo(torch.float32).tiny)
+    weights = saliency.detach().float().cpu().clamp_min(1e-30)
     drawn = torch.multinomial(weights.flatten(0, 1), num_keep, generator=generator).sort(dim=1).values
     starts = torch.arange(grid.time)[:, None] * area
     return (drawn.unflatten(0, saliency.shape[:2]) + starts).flatten(1)

@@ -144,6 +144,7 @@ def test_attention_draws_what_the_authors_drew_from_the_same_seed(name):
 
 def test_attention_prefers_what_is_salient_and_survives_zeros():
     grid = Grid(2, 3, 3)
+    assert len(masks.attention(grid, 0.8, torch.zeros(500, 2, 9), seeded()).unique()) == 18
     saliency = torch.zeros(500, 2, 9)
     saliency[:, 0, 4] = saliency[:, 1, 7] = 1.0
     keep = masks.attention(grid, 0.8, saliency, seeded())
