@@ -95,6 +95,7 @@ class Backbone(nn.Module, ABC):
         drops_tokens: False for a CNN encoder or an adapter; `keep` other than None then raises ValueError.
         needs_tube_masks: `keep` must hold the same positions in every frame (divided attention).
         blocks: the blocks, in order.
+        norm: the final norm, token by token.
     """
 
     embed_dim: int
@@ -104,6 +105,7 @@ class Backbone(nn.Module, ABC):
     drops_tokens: bool = True
     needs_tube_masks: bool = False
     blocks: nn.ModuleList
+    norm: nn.Module
     checkpointed_blocks: int = 0
 
     def grid(self, video: Float[Tensor, "batch 3 frames height width"]) -> Grid:
@@ -182,6 +184,15 @@ class Backbone(nn.Module, ABC):
         if index < self.checkpointed_blocks and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)
+
+    def refuse(self, keep: Tensor | None) -> None:
+        """For backbones that cannot drop tokens.
+
+        Raises:
+            ValueError: for a `keep` other than None.
+        """
+        if keep is not None:
+            raise ValueError(f"{type(self).__name__} computes every token and cannot drop any; keep must be None")
 
     def resolve_layers(self, layers: Sequence[int]) -> list[int]:
         """Non-negative block indices.

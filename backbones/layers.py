@@ -102,13 +102,40 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         """Attend over all tokens of a sample."""
-        bias: Tensor | None = self.qkv.bias
-        if self.q_bias is not None and self.v_bias is not None:
-            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.num_heads, -1))
+        qkv = F.linear(x, self.qkv.weight, self._bias()).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         out = F.scaled_dot_product_attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
+
+    def class_attention(
+        self, x: Float[Tensor, "batch tokens dim"], num_prefix: int = 1
+    ) -> Float[Tensor, "batch patch_tokens"]:
+        """How much the first token attends to each token after the prefix, averaged over heads."""
+        bias, dim = self._bias(), x.shape[2]
+        query, key, _ = self.qkv.weight.chunk(3)
+        query_bias, key_bias = (None, None) if bias is None else (bias[:dim], bias[dim : 2 * dim])
+        heads = (self.num_heads, -1)
+        queries = F.linear(x[:, :1], query, query_bias).unflatten(-1, heads).transpose(1, 2)
+        keys = F.linear(x, key, key_bias).unflatten(-1, heads).transpose(1, 2)
+        return first_row(queries, keys)[:, num_prefix:]
+
+    def _bias(self) -> Tensor | None:
+        if self.q_bias is None or self.v_bias is None:
+            return self.qkv.bias
+        return torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+
+
+def first_row(
+    query: Float[Tensor, "batch heads queries head_dim"], key: Float[Tensor, "batch heads tokens head_dim"]
+) -> Float[Tensor, "batch tokens"]:
+    """Attention weights of the first token, averaged over heads: one row of a map that is never computed whole."""
+    scores = (query[:, :, :1] * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
+    return scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).mean(1)[:, 0]
+
+
+def unit_length(x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+    """Every token divided by its length, in float32 or finer."""
+    return F.normalize(x if x.dtype.itemsize > 2 else x.float(), dim=-1)
 
 
 class Block(nn.Module):

@@ -1,6 +1,14 @@
 """Which tokens stay visible. Every mask is `keep`: raster indices, ascending, equally many for each sample.
 
 The mask ratio is the fraction dropped. How the count is rounded is part of each method's protocol and stated here.
+
+| here | option of UMT's and VideoMamba's code | name in the VideoMamba paper |
+|---|---|---|
+| `tube` | `tube` | tube |
+| `random` with rounding="drop" | `random` | random |
+| `frame_row` | `tube_row` | frame-row |
+| `clip_row` | `random_row` | clip-row |
+| `attention` | `attention` | attention; "semantic" in the UMT paper |
 """
 
 from typing import Literal
@@ -48,6 +56,66 @@ def random(
     return keep_smallest(torch.rand(batch, total, generator=generator), _checked(num_keep, total, ratio))
 
 
+def frame_row(grid: Grid, ratio: float, batch: int, generator: torch.Generator) -> Int64[Tensor, "batch kept"]:
+    """VideoMamba's frame-row mask, `tube_row` in its code: whole rows, drawn in every frame independently.
+
+    int(ratio * height) rows of each frame are dropped (OpenGVLab/VideoMamba video_sm, masking_generator.py): 11 of 14
+    at ratio 0.8, so that 3 x 14 = 42 tokens of each frame stay.
+
+    Raises:
+        ValueError: when nothing would stay visible, or nothing would be masked.
+    """
+    num_keep = _checked(grid.height - int(ratio * grid.height), grid.height, ratio)
+    noise = torch.rand(batch * grid.time, grid.height, generator=generator)
+    rows = keep_smallest(noise, num_keep).unflatten(0, (batch, grid.time))
+    return _whole_rows((rows + torch.arange(grid.time)[:, None] * grid.height).flatten(1), grid)
+
+
+def clip_row(grid: Grid, ratio: float, batch: int, generator: torch.Generator) -> Int64[Tensor, "batch kept"]:
+    """VideoMamba's clip-row mask, `random_row` in its code: whole rows, drawn from all rows of the clip.
+
+    time * int(ratio * height) of the time * height rows are dropped (OpenGVLab/VideoMamba video_sm,
+    masking_generator.py); a frame may lose all of its rows, or none.
+
+    Raises:
+        ValueError: when nothing would stay visible, or nothing would be masked.
+    """
+    num_keep = grid.time * _checked(grid.height - int(ratio * grid.height), grid.height, ratio)
+    noise = torch.rand(batch, grid.time * grid.height, generator=generator)
+    return _whole_rows(keep_smallest(noise, num_keep), grid)
+
+
+def attention(
+    grid: Grid, ratio: float, saliency: Float[Tensor, "batch time positions"], generator: torch.Generator
+) -> Int64[Tensor, "batch kept"]:
+    """UMT's semantic mask, `attention` in its code: each frame keeps positions drawn in proportion to its saliency.
+
+    height * width - int(height * width * ratio) positions of each frame stay, drawn without replacement
+    (OpenGVLab/unmasked_teacher single_modality engine_for_pretraining_umt.py): 40 of 196 at ratio 0.8.
+
+    Args:
+        grid: token counts of the clips.
+        ratio: fraction dropped.
+        saliency: weights of the positions of each frame; they need not sum to one.
+        generator: source of the draw.
+
+    Raises:
+        ValueError: when nothing would stay visible or be masked, and for saliency of another grid.
+    """
+    area = grid.height * grid.width
+    if saliency.shape[1:] != (grid.time, area):
+        raise ValueError(
+            f"saliency of {saliency.shape[1]} frames x {saliency.shape[2]} positions does not fit a grid of "
+            f"{grid.time} x {grid.height} x {grid.width} tokens"
+        )
+    num_keep = _checked(area - int(area * ratio), area, ratio)
+    # Attention in half precision can round to zero, and nothing of weight zero can be drawn.
+    weights = saliency.detach().float().cpu().clamp_min(1e-30)
+    drawn = torch.multinomial(weights.flatten(0, 1), num_keep, generator=generator).sort(dim=1).values
+    starts = torch.arange(grid.time)[:, None] * area
+    return (drawn.unflatten(0, saliency.shape[:2]) + starts).flatten(1)
+
+
 def keep_smallest(noise: Float[Tensor, "batch tokens"], num_keep: int) -> Int64[Tensor, "batch kept"]:
     """Indices of the `num_keep` smallest values of each row, ascending: a mask replayed from its noise."""
     return noise.argsort(dim=1, stable=True)[:, :num_keep].sort(dim=1).values
@@ -69,6 +137,11 @@ def from_dropped(dropped: Bool[Tensor, "batch tokens"]) -> Int64[Tensor, "batch 
     if counts.min() != counts.max():
         raise ValueError(f"samples keep different numbers of tokens: {counts.tolist()}; they must be equal")
     return keep_smallest(dropped.float(), int(counts[0]))
+
+
+def _whole_rows(rows: Int64[Tensor, "batch rows"], grid: Grid) -> Int64[Tensor, "batch kept"]:
+    """All tokens of the given rows of the clip, counted through all frames."""
+    return (rows[..., None] * grid.width + torch.arange(grid.width)).flatten(1)
 
 
 def _checked(num_keep: int, total: int, ratio: float) -> int:

@@ -20,13 +20,16 @@ ONE_PER_FORM = {
     "videomamba_tiny",
     "timesformer_pico",
     "timesformer_joint_pico",
+    "timm_vit_base_dinov2",
+    "timm_vit_pico",
+    "hf_videomae_pico",
 }
 
 
 class Member(NamedTuple):
     backbone: Backbone
     video: torch.Tensor
-    keep: torch.Tensor
+    keep: torch.Tensor | None
 
 
 def build(architecture) -> Member:
@@ -40,6 +43,8 @@ def build(architecture) -> Member:
     defaults = {name: p.default for name, p in inspect.signature(architecture.build).parameters.items()}
     options = {**defaults, **architecture.shrink}
     video = torch.randn(2, 3, options["num_frames"], options["img_size"], options["img_size"])
+    if not backbone.drops_tokens:
+        return Member(backbone, video, None)
     grid = backbone.grid(video)
     area = grid.height * grid.width
     inside = torch.arange(area // 4, area // 4 + max(1, area // 2))
@@ -58,6 +63,14 @@ def member(request) -> Member:
     return build(request.param)
 
 
+@pytest.fixture
+def dropper(member) -> Member:
+    """A member that can drop tokens."""
+    if not member.backbone.drops_tokens:
+        pytest.skip("cannot drop tokens")
+    return member
+
+
 def everything(features: Features) -> torch.Tensor:
     return torch.cat([features.prefix, features.tokens], 1)
 
@@ -68,8 +81,8 @@ def gradients(backbone: Backbone, video: torch.Tensor) -> dict[str, torch.Tensor
     return {name: parameter.grad for name, parameter in backbone.named_parameters()}
 
 
-def test_keep_all_equals_no_keep_bit_for_bit(member):
-    backbone, video, _ = member
+def test_keep_all_equals_no_keep_bit_for_bit(dropper):
+    backbone, video, _ = dropper
     keep = torch.arange(backbone.grid(video).num_tokens).expand(2, -1)
     torch.testing.assert_close(
         everything(backbone.eval().forward_features(video, keep)),
@@ -79,8 +92,8 @@ def test_keep_all_equals_no_keep_bit_for_bit(member):
     )
 
 
-def test_features_say_what_was_kept(member):
-    backbone, video, keep = member
+def test_features_say_what_was_kept(dropper):
+    backbone, video, keep = dropper
     features = backbone.forward_features(video, keep)
     assert torch.equal(features.keep, keep)
     assert features.grid == backbone.grid(video)
@@ -88,8 +101,8 @@ def test_features_say_what_was_kept(member):
     assert backbone.forward_features(video).keep is None
 
 
-def test_dropped_tokens_have_no_influence(member):
-    backbone, video, keep = member
+def test_dropped_tokens_have_no_influence(dropper):
+    backbone, video, keep = dropper
     grid, size = backbone.grid(video), backbone.tubelet
     visible = torch.zeros(2, grid.num_tokens, dtype=torch.bool).scatter_(1, keep, True).unflatten(1, grid)
     for axis, step in enumerate(size, start=1):
@@ -100,8 +113,8 @@ def test_dropped_tokens_have_no_influence(member):
     assert torch.equal(everything(actual), everything(expected))
 
 
-def test_cost_falls_with_the_number_of_kept_tokens(member):
-    backbone, video, keep = member
+def test_cost_falls_with_the_number_of_kept_tokens(dropper):
+    backbone, video, keep = dropper
 
     def flops(keep: torch.Tensor | None) -> int:
         with FlopCounterMode(display=False) as counter:
@@ -109,6 +122,16 @@ def test_cost_falls_with_the_number_of_kept_tokens(member):
         return counter.get_total_flops()
 
     assert flops(keep) < 0.75 * flops(None)
+
+
+def test_a_backbone_that_cannot_drop_tokens_says_so(member):
+    backbone, video, _ = member
+    if backbone.drops_tokens:
+        pytest.skip("can drop tokens")
+    every = torch.arange(backbone.grid(video).num_tokens).expand(2, -1)
+    with pytest.raises(ValueError, match="cannot drop any"):
+        backbone.forward_features(video, every)
+    assert backbone.forward_features(video).keep is None
 
 
 def test_last_intermediate_equals_forward_features(member):
@@ -161,7 +184,8 @@ def test_batch_rows_are_independent(member):
     backbone.eval()
     both = everything(backbone.forward_features(video, keep))
     for row in range(2):
-        alone = everything(backbone.forward_features(video[row : row + 1], keep[row : row + 1]))
+        kept = None if keep is None else keep[row : row + 1]
+        alone = everything(backbone.forward_features(video[row : row + 1], kept))
         torch.testing.assert_close(alone, both[row : row + 1], rtol=1e-4, atol=1e-5)
 
 

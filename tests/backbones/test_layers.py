@@ -1,9 +1,20 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from backbones.contract import Grid
-from backbones.layers import Attention, Block, Flavor, PatchEmbed3d, patchify, plain_blocks, start_stem, unpatchify
+from backbones.layers import (
+    Attention,
+    Block,
+    Flavor,
+    PatchEmbed3d,
+    patchify,
+    plain_blocks,
+    start_stem,
+    unit_length,
+    unpatchify,
+)
 from backbones.positions import sincos_1d
 
 
@@ -98,3 +109,30 @@ def test_the_stem_of_small_models_is_drawn_like_a_linear_layer():
     assert stem.proj.weight.abs().max().item() == pytest.approx((6 / (384 + 64)) ** 0.5, rel=0.01)
     assert torch.equal(time.data, sincos_1d(8, 64))
     assert time.requires_grad
+
+
+@pytest.mark.parametrize("qkv_bias", ["none", "qv", "qkv"])
+def test_class_attention_is_the_first_row_of_the_map(qkv_bias):
+    torch.manual_seed(0)
+    attn = Attention(16, 4, qkv_bias=qkv_bias)
+    with torch.no_grad():
+        for parameter in attn.parameters():
+            parameter.normal_()
+    x = torch.randn(2, 7, 16)
+    bias = attn.qkv.bias
+    if qkv_bias == "qv":
+        bias = torch.cat([attn.q_bias, torch.zeros(16), attn.v_bias])
+    query, key, _ = F.linear(x, attn.qkv.weight, bias).chunk(3, -1)
+    heads = [
+        (query[..., start : start + 4] @ key[..., start : start + 4].transpose(1, 2) / 2).softmax(-1)
+        for start in range(0, 16, 4)
+    ]
+    expected = torch.stack(heads).mean(0)[:, 0, 2:]
+    torch.testing.assert_close(attn.class_attention(x, num_prefix=2), expected)
+
+
+def test_unit_length_is_taken_in_float32():
+    x = torch.full((1, 1, 4), 300.0, dtype=torch.float16)
+    assert unit_length(x).dtype == torch.float32
+    torch.testing.assert_close(unit_length(x), torch.full((1, 1, 4), 0.5))
+    assert unit_length(x.double()).dtype == torch.float64

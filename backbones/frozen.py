@@ -1,0 +1,386 @@
+"""Networks of transformers behind our contracts: CLIP as a teacher, VideoMAE as a backbone.
+
+The only file that imports transformers, and only when something is built. Their modules are used piece by piece: names
+and forms of the pieces are stable over transformers' versions, while the calls of whole models are not.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbones.contract import Backbone, Features, Grid, clip_sides
+from backbones.layers import first_row, unit_length
+from backbones.positions import register_positions, resize_grid_table, resize_spatial_table
+from backbones.teacher import Lesson, Teacher, as_frames, taught_layers
+
+STATISTICS = ("student", "clip")
+
+
+class ClipTeacher(Teacher):
+    """OpenAI CLIP's image encoder, run on every frame by itself, as UMT and VideoMamba use it.
+
+    Features are the outputs of the last blocks, each through the one post-norm and the projection, divided by their
+    length. Saliency is the attention of the last block from the class token to the patches, averaged over heads.
+    Source: OpenGVLab/unmasked_teacher single_modality/models/clip.py, OpenGVLab/VideoMamba video_sm/models/clip.py.
+
+    The default sizes are CLIP's ViT-B/16. UMT's teacher of L/16 students is ViT-L/14 with an input of 196 px, so that
+    14 x 14 tokens of both lie on each other. VideoMamba's teacher is `num_layers=1, class_token=True, post_norm=False`.
+
+    Args:
+        image_size: side of the square frames that the position table is made for, in pixels.
+        patch_size: side of a patch in pixels.
+        width: width of the tokens.
+        depth: number of blocks.
+        num_heads: number of heads.
+        out_dim: width of the projection, and so of the features.
+        num_layers: taught layers, counted from the last (K = 6 for UMT, 1 for VideoMamba).
+        interval: blocks from one taught layer to the next.
+        input_size: side in pixels that frames are resized to (bicubic), with the position table resized to match;
+            None for `image_size`.
+        class_token: teach the class token too: its mean over frames, as one prefix token (VideoMamba).
+        post_norm: put features through the post-norm; VideoMamba leaves it out.
+        unit: divide features by their length ("l2" of the authors' option clip_norm_type, against "none").
+        statistics: "student" takes the clips as they are normalised for the student, which is what the authors do and
+            not what CLIP was trained on; "clip" undoes ImageNet's statistics and applies CLIP's.
+
+    Raises:
+        ValueError: for layers that do not exist, unknown statistics, and an input that patches do not divide.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 224,
+        patch_size: int = 16,
+        width: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        out_dim: int = 512,
+        num_layers: int = 6,
+        interval: int = 1,
+        input_size: int | None = None,
+        class_token: bool = False,
+        post_norm: bool = True,
+        unit: bool = True,
+        statistics: str = "student",
+    ) -> None:
+        super().__init__()
+        from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+        size = input_size or image_size
+        if statistics not in STATISTICS:
+            raise ValueError(f"unknown statistics {statistics!r}; choose from {STATISTICS}")
+        if size % patch_size:
+            raise ValueError(f"frames of {size} px cannot be cut into patches of {patch_size} px")
+        self.layers = taught_layers(depth, num_layers, interval)
+        self.out_dim, self.num_layers, self.patch_size, self.input_size = out_dim, num_layers, patch_size, (size, size)
+        self.class_token, self.post_norm, self.unit, self.statistics = class_token, post_norm, unit, statistics
+        config = CLIPVisionConfig(
+            image_size=image_size,
+            patch_size=patch_size,
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=depth,
+            num_attention_heads=num_heads,
+            projection_dim=out_dim,
+        )
+        self.model: Any = CLIPVisionModelWithProjection(config).eval().requires_grad_(False)
+
+    def match(self, grid: Grid) -> None:
+        """Resize frames so that they have the rows and columns of `grid`."""
+        self.input_size = (grid.height * self.patch_size, grid.width * self.patch_size)
+
+    @torch.no_grad()
+    def forward(self, video: Float[Tensor, "batch 3 frames height width"]) -> Lesson:
+        """See `Teacher.forward`; the grid has one time step for each frame."""
+        clips, time = len(video), clip_sides(video)[0]
+        parts = self.model.vision_model
+        x = parts.pre_layrnorm(self._embed(as_frames(video, self.input_size)))
+        found, saliency = [], x.new_zeros(0)
+        for index, layer in enumerate(parts.encoder.layers[: self.layers[-1] + 1]):
+            update, query, key = _attend(layer.self_attn, layer.layer_norm1(x))
+            x = x + update
+            x = x + layer.mlp(layer.layer_norm2(x))
+            if index == self.layers[-1]:
+                saliency = first_row(query, key).split([1, x.shape[1] - 1], 1)[1]
+            if index in self.layers:
+                found.append(self._taught(x, clips))
+        return Lesson(found, saliency.unflatten(0, (clips, time)))
+
+    def _embed(self, frames: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images sequence dim"]:
+        """Class token and patches with their positions; the class token's row is not resized."""
+        if self.statistics == "clip":
+            frames = _restated(frames)
+        parts = self.model.vision_model.embeddings
+        patches = parts.patch_embedding(frames).flatten(2).transpose(1, 2)
+        cls, table = _resized(parts.position_embedding.weight, self._sides).split([1, patches.shape[1]])
+        return torch.cat([(parts.class_embedding + cls).expand(len(frames), 1, -1), patches + table], 1)
+
+    def _taught(self, x: Float[Tensor, "images sequence dim"], clips: int) -> Features:
+        """The output of a block as it is taught."""
+        x = self.model.vision_model.post_layernorm(x) if self.post_norm else x
+        cls, patches = x.unflatten(0, (clips, -1)).split([1, x.shape[1] - 1], 2)
+        prefix = cls.mean(1) if self.class_token else cls[:, 0, :0]
+        tokens, prefix = (self.model.visual_projection(part) for part in (patches.flatten(1, 2), prefix))
+        if self.unit:
+            tokens, prefix = unit_length(tokens), unit_length(prefix)
+        return Features(tokens, prefix, Grid(patches.shape[1], *self._sides), None)
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        """Rows and columns of a frame."""
+        return self.input_size[0] // self.patch_size, self.input_size[1] // self.patch_size
+
+    def load_openai(self, state: Mapping[str, Tensor]) -> None:
+        """Fill in weights under OpenAI's names: the image encoder of its CLIP, with or without the prefix "visual.".
+
+        A position table for another size than the network's is resized (bicubic, class row kept).
+
+        Raises:
+            ValueError: for weights that are missing, left over, or of other shapes.
+        """
+        own = self.model.state_dict()
+        found = _from_openai(state)
+        table = "vision_model.embeddings.position_embedding.weight"
+        if table in found:
+            side = round((len(own[table]) - 1) ** 0.5)
+            found[table] = _resized(found[table], (side, side))
+        wrong = sorted(own.keys() ^ found.keys()) or sorted(it for it in own if own[it].shape != found[it].shape)
+        if wrong:
+            raise ValueError(f"these weights are not of this CLIP: {len(wrong)} do not fit, such as {wrong[0]!r}")
+        self.model.load_state_dict(found)
+
+
+def clip_teacher(
+    name: str,
+    *,
+    num_layers: int = 6,
+    interval: int = 1,
+    input_size: int | None = None,
+    class_token: bool = False,
+    post_norm: bool = True,
+    statistics: str = "student",
+) -> ClipTeacher:
+    """A CLIP teacher with the weights of a model of transformers; see `ClipTeacher`.
+
+    Args:
+        name: a folder that `save_pretrained` wrote, or a name on the hub ("openai/clip-vit-base-patch16",
+            "openai/clip-vit-large-patch14").
+        num_layers: taught layers.
+        interval: blocks from one taught layer to the next.
+        input_size: side that frames are resized to, in pixels.
+        class_token: teach the class token too.
+        post_norm: put features through the post-norm.
+        statistics: "student" or "clip".
+
+    Raises:
+        ValueError: when there are no such weights within reach, and when some are missing in what was found.
+    """
+    from transformers import CLIPVisionModelWithProjection
+
+    try:
+        loaded: Any = CLIPVisionModelWithProjection.from_pretrained(name, output_loading_info=True)
+    except OSError as error:
+        raise ValueError(
+            f"CLIP {name!r} is no folder with a model of transformers and cannot be fetched ({error}); without a "
+            "network, save it elsewhere with save_pretrained and give that folder"
+        ) from error
+    model, told = loaded
+    if missing := sorted(told["missing_keys"]):
+        raise ValueError(f"CLIP {name!r} lacks {len(missing)} weights of an image encoder, such as {missing[0]!r}")
+    config = model.config
+    with torch.device("meta"):
+        teacher = ClipTeacher(
+            image_size=config.image_size,
+            patch_size=config.patch_size,
+            width=config.hidden_size,
+            depth=config.num_hidden_layers,
+            num_heads=config.num_attention_heads,
+            out_dim=config.projection_dim,
+            num_layers=num_layers,
+            interval=interval,
+            input_size=input_size,
+            class_token=class_token,
+            post_norm=post_norm,
+            statistics=statistics,
+        )
+    teacher.model = model.eval().requires_grad_(False)
+    return teacher
+
+
+def _attend(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Self-attention by transformers' projections, without the map; queries and keys of each head besides."""
+    query, key, value = (
+        project(x).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
+        for project in (attn.q_proj, attn.k_proj, attn.v_proj)
+    )
+    out = F.scaled_dot_product_attention(query, key, value)
+    return attn.out_proj(out.transpose(1, 2).flatten(2)), query, key
+
+
+def _resized(table: Float[Tensor, "rows dim"], sides: tuple[int, int]) -> Float[Tensor, "new_rows dim"]:
+    """CLIP's position table, class row first, for frames of other sides."""
+    cls, patches = table.split([1, len(table) - 1])
+    side = round(len(patches) ** 0.5)
+    return torch.cat([cls, resize_spatial_table(patches[None], (side, side), sides)[0]])
+
+
+def _restated(frames: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images 3 height width"]:
+    """Frames normalised by ImageNet's statistics, normalised by CLIP's instead."""
+    statistics = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
+    mean, std, clip_mean, clip_std = (frames.new_tensor(values)[:, None, None] for values in statistics)
+    return (frames * std + mean - clip_mean) / clip_std
+
+
+# OpenAI's names of the parts of CLIP's image encoder, and transformers' names.
+_OPENAI = {
+    "class_embedding": "vision_model.embeddings.class_embedding",
+    "positional_embedding": "vision_model.embeddings.position_embedding.weight",
+    "conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+    "ln_pre.": "vision_model.pre_layrnorm.",
+    "ln_post.": "vision_model.post_layernorm.",
+    "proj": "visual_projection.weight",
+    "transformer.resblocks.": "vision_model.encoder.layers.",
+}
+_OPENAI_BLOCK = {
+    ".ln_1.": ".layer_norm1.",
+    ".ln_2.": ".layer_norm2.",
+    ".attn.": ".self_attn.",
+    ".mlp.c_fc.": ".mlp.fc1.",
+    ".mlp.c_proj.": ".mlp.fc2.",
+}
+
+
+def _from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of an image encoder under transformers' names; unknown names stay as they are."""
+    if any(name.startswith("visual.") for name in state):
+        state = {name.removeprefix("visual."): it for name, it in state.items() if name.startswith("visual.")}
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        start = next((it for it in _OPENAI if name == it or (it.endswith(".") and name.startswith(it))), "")
+        ours = _OPENAI.get(start, "") + name.removeprefix(start)
+        for theirs, mine in _OPENAI_BLOCK.items():
+            ours = ours.replace(theirs, mine)
+        if ".in_proj_" in ours:
+            kind = ours.rpartition("_")[2]
+            parts = zip("qkv", tensor.chunk(3), strict=True)
+            found |= {ours.replace(f"in_proj_{kind}", f"{part}_proj.{kind}"): it for part, it in parts}
+        elif name == "conv1.weight":
+            # UMT's and VideoMamba's files hold a kernel over one frame.
+            found[ours] = tensor.squeeze(2) if tensor.ndim == 5 else tensor
+        else:
+            found[ours] = tensor.t() if name == "proj" else tensor
+    return found
+
+
+class HfVideoMAE(Backbone):
+    """A VideoMAE encoder of transformers; the zoo's own `videomae_*` are faster and drop tokens.
+
+    For their weights at hand as a VideoMAEModel, and for comparing. Clips of another size than the position table was
+    made for use it interpolated, which transformers does not.
+
+    Args:
+        model: transformers' VideoMAEModel.
+    """
+
+    drops_tokens = False
+    pos_embed: Tensor
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        parts: Any = model
+        config = parts.config
+        self.embed_dim, self.depth, self.pool = config.hidden_size, config.num_hidden_layers, "mean"
+        self.tubelet = (config.tubelet_size, config.patch_size, config.patch_size)
+        side = config.image_size // config.patch_size
+        self.table_grid = Grid(config.num_frames // config.tubelet_size, side, side)
+        self.patch_embed = nn.ModuleDict({"proj": parts.embeddings.patch_embeddings.projection})
+        self.blocks = parts.encoder.layer
+        # With mean pooling their final norm belongs to the classifier.
+        self.norm = parts.layernorm if parts.layernorm is not None else nn.Identity()
+        register_positions(self, "sincos", self.table_grid, self.embed_dim)
+
+    def forward_intermediates(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        layers: Sequence[int],
+        keep: Int64[Tensor, "batch tokens"] | None = None,
+        *,
+        norm: bool = True,
+    ) -> list[Features]:
+        """See `Backbone.forward_intermediates`.
+
+        Raises:
+            ValueError: also for any `keep`.
+        """
+        self.refuse(keep)
+        wanted, grid = self.resolve_layers(layers), self.grid(video)
+        patches = self.patch_embed["proj"](video).flatten(2).transpose(1, 2)
+        x = patches + resize_grid_table(self.pos_embed, self.table_grid, grid)
+        found = {}
+        for index in range(max(wanted, default=-1) + 1):
+            out = self.run_block(index, x)
+            # Blocks returned tuples before transformers 5.
+            x = out[0] if isinstance(out, tuple) else out
+            if index in wanted:
+                tokens = self.norm(x) if norm else x
+                found[index] = Features(tokens, tokens[:, :0], grid, None)
+        return [found[index] for index in wanted]
+
+
+def hf_videomae(
+    *,
+    img_size: int = 224,
+    num_frames: int = 16,
+    patch_size: int = 16,
+    tubelet_size: int = 2,
+    embed_dim: int = 768,
+    depth: int = 12,
+    num_heads: int = 12,
+    final_norm: bool = True,
+) -> HfVideoMAE:
+    """Transformers' VideoMAE of these sizes, without weights.
+
+    Args:
+        img_size: side of the square clips that the position table is made for, in pixels.
+        num_frames: frames of those clips.
+        patch_size: side of a tubelet in pixels.
+        tubelet_size: frames of a tubelet.
+        embed_dim: width of the tokens.
+        depth: number of blocks.
+        num_heads: number of heads.
+        final_norm: norm the tokens; False is their form with mean pooling.
+
+    Raises:
+        ValueError: when the tubelet does not divide the clip, or the heads the width.
+    """
+    from transformers import VideoMAEConfig, VideoMAEModel
+
+    if img_size % patch_size or num_frames % tubelet_size:
+        raise ValueError(
+            f"clips of {num_frames} frames of {img_size} px cannot be cut into tubelets of {tubelet_size} frames "
+            f"of {patch_size} px"
+        )
+    config = VideoMAEConfig(
+        image_size=img_size,
+        num_frames=num_frames,
+        patch_size=patch_size,
+        tubelet_size=tubelet_size,
+        hidden_size=embed_dim,
+        num_hidden_layers=depth,
+        num_attention_heads=num_heads,
+        intermediate_size=4 * embed_dim,
+        use_mean_pooling=not final_norm,
+    )
+    return HfVideoMAE(VideoMAEModel(config))
+
+
+# transformers' VideoMAE at the size of MCG-NJU/videomae-base, and one for the embedded clips of 16 x 24 x 24.
+hf_videomae_base = partial(hf_videomae)
+hf_videomae_pico = partial(hf_videomae, img_size=24, patch_size=8, embed_dim=64, depth=4, num_heads=4)
