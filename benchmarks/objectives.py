@@ -11,6 +11,7 @@ from zoo.model import VideoModel
 from zoo.objectives.contract import Objective
 from zoo.objectives.mae import PixelTarget, mae_for
 from zoo.objectives.matrix import mask_for
+from zoo.objectives.self_distillation import self_distillation_for
 from zoo.recipes.recipe import Recipe
 from zoo.registry import create_model
 
@@ -175,9 +176,24 @@ class Setting(NamedTuple):
 
 def build(setting: Setting) -> Objective:
     """The objective of a setting."""
-    makers: dict[type, Callable[[Setting, Any], Objective]] = {Mae: _mae}
+    makers: dict[type, Callable[[Setting, Any], Objective]] = {Mae: _mae, SelfDistillation: _self_distillation}
     options = setting.pretraining.options
     return makers[type(options)](setting, options)
+
+
+def taught(setting: Setting) -> VideoModel:
+    """The trained teacher of a setting.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    if setting.teacher is None:
+        raise ValueError(f"{type(setting.pretraining.options).__name__} needs a trained teacher")
+    return setting.teacher
+
+
+def _self_distillation(setting: Setting, _: SelfDistillation) -> Objective:
+    return self_distillation_for(setting.student, taught(setting).backbone, num_classes=setting.num_classes)
 
 
 def _mae(setting: Setting, options: Mae) -> Objective:

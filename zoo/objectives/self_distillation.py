@@ -16,10 +16,11 @@ from torch.nn import functional as F
 from backbones.contract import Backbone, Features
 from heads.linear import LinearHead
 from heads.projection import TokenProjection
+from zoo import pictures
 from zoo.batch import Batch
 from zoo.mixing import mix_clips, mixer_of
 from zoo.model import VideoModel
-from zoo.objectives.contract import Loss, Objective
+from zoo.objectives.contract import Loss, Objective, Picture
 
 Tokens = Float[Tensor, "batch tokens dim"]
 Shares = Float[Tensor, "batch classes"]
@@ -211,6 +212,19 @@ class SelfDistillation(Objective):
             found = torch.cat([features.prefix, found], 1)
             target = torch.cat([taught.prefix, target], 1)
         return self.unit(self.projection(found)), self.unit(target)
+
+    @torch.no_grad()
+    def picture(self, batch: Batch, pixels: Float[Tensor, "batch 3 frames height width"]) -> Picture:
+        """The teacher's and the student's projected features in the colours of the teacher's."""
+        features, taught = self.student.forward_features(batch.video), self.teach(batch.video)
+        patches = Features(features.tokens, features.tokens[:, :0], features.grid, None)
+        found, target = self.align(patches, taught._replace(prefix=taught.tokens[:, :0]))
+        palette = pictures.Palette(target)
+        panels = {
+            name: pictures.paint(palette(tokens), features.grid, self.student.tubelet)
+            for name, tokens in {"teacher's features": target, "student's, projected": found}.items()
+        }
+        return Picture(panels, "Self-distillation masks nothing; colours are principal components of the teacher's.")
 
     def unit(self, tokens: Tokens) -> Tokens:
         """Vectors of length 1, in float32 or finer."""
