@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
-from benchmarks import figures, formats
+from benchmarks import cross, figures, formats
 from benchmarks.findings import Finding, exponent, findings, ranking
 from benchmarks.pictures import Disagreement, FramesOf, Strip, disagreements, strip
 from benchmarks.results import Problem, Result, Store
@@ -77,6 +77,8 @@ class Line(NamedTuple):
 def write_report(folder: Path, story: Story) -> list[Path]:
     """Write report.html, table.md, table.csv, table.tex and costs.csv into a folder, replacing older ones.
 
+    Where a backbone was trained under several objectives, also cross.md.
+
     Reports are made from results and can be made again, so unlike these they are overwritten.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +88,7 @@ def write_report(folder: Path, story: Story) -> list[Path]:
         "table.csv": formats.comma_separated(story.table),
         "table.tex": formats.latex(story.table),
         "costs.csv": costs_csv(story.table),
+        **({"cross.md": cross.markdown(story.table)} if cross.is_worthwhile(story.table) else {}),
     }
     for name, text in texts.items():
         _replace(folder / name, text)
@@ -161,6 +164,8 @@ def context(story: Story) -> dict[str, Any]:
         "masks_shown": masks_shown(story),
         "mask_notes": mask_notes(table),
         "feature_maps": feature_maps(story),
+        "crossed": {task: cross.cross(table, task) for task in table.tasks} if cross.is_worthwhile(table) else {},
+        "cross_columns": cross.columns(table),
         "clips": clips(story),
         "commands": sorted({result.command for result in story.results}),
         "settings": settings(story.results),

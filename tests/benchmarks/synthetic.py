@@ -72,16 +72,16 @@ def scored(store: Store, task: Task, system: str, init: str, seed: int, skill: f
     store.add(result, {"predictions": {**predictions, "probabilities": probabilities.astype(np.float32)}})
 
 
-def pretrained(store: Store, system: str, rng: np.random.Generator, explained: float) -> None:
+def pretrained(store: Store, system: str, objective: str, rng: np.random.Generator, explained: float) -> None:
     settings = {"protocol": {"steps": 300, "mask_ratio": 0.75}}
     identity = Identity(
         kind="pretrain",
         system=system,
-        init="mae",
+        init=objective,
         suite="digits",
         task="",
         split_hash="5eed",
-        protocol="mae",
+        protocol=objective,
         settings_hash=digest(settings),
         seed=0,
     )
@@ -143,6 +143,7 @@ def story(
     control: float = 0.0,
     explained: float = 0.3,
     seeds: tuple[int, ...] = (0,),
+    objectives: tuple[str, ...] = ("mae",),
 ) -> Story:
     """A comparison of systems; `control` is the skill of the bag of frames beyond chance,
     `explained` what pretraining explains of the variance of what was masked.
@@ -150,12 +151,14 @@ def story(
     store = Store(folder / "results")
     rng = np.random.default_rng(0)
     for place, system in enumerate(systems):
-        pretrained(store, system, rng, explained)
+        for objective in objectives:
+            pretrained(store, system, objective, rng, explained)
         cost(store, system, 1.0 + 0.25 * place)
         for task in TASKS:
             for seed in seeds:
                 skill = SKILL[task.name] - 0.08 * place
-                scored(store, task, system, "mae", seed, skill, control=False)
+                for later, objective in enumerate(objectives):
+                    scored(store, task, system, objective, seed, skill - 0.1 * later, control=False)
                 scored(store, task, system, "random", seed, skill - 0.2 + 0.1 * place, control=False)
     for task in TASKS:
         scored(store, task, "bag of frames", "random", 0, control, control=True)

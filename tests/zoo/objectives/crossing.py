@@ -1,0 +1,84 @@
+"""Small members of every kind of backbone, and every objective around any of them."""
+
+from collections.abc import Callable
+
+import torch
+from zoo.objectives.umt import umt_for
+from zoo.objectives.vjepa import vjepa_for
+
+from backbones.contract import Backbone
+from backbones.frames import FrameTeacher
+from zoo.batch import Batch
+from zoo.objectives.contract import Objective
+from zoo.objectives.mae import mae_for
+from zoo.objectives.matrix import mask_for
+from zoo.objectives.self_distillation import self_distillation_for
+from zoo.registry import create_backbone
+
+SIDE, FRAMES, CLASSES = 16, 4, 3
+SIZE = {"img_size": SIDE, "num_frames": FRAMES, "embed_dim": 32, "depth": 2}
+# The columns of the cross table: our four trunks, and one network of each library that is adapted.
+BACKBONES = (
+    "vit_pico",
+    "videomamba_pico",
+    "timesformer_pico",
+    "timesformer_joint_pico",
+    "hf_videomae_pico",
+    "timm_vit_pico",
+)
+
+
+def student(name: str, **options: object) -> Backbone:
+    """A small member with weights from seed 0."""
+    torch.manual_seed(0)
+    return create_backbone(name, **{**SIZE, **options})
+
+
+def still_teacher() -> FrameTeacher:
+    torch.manual_seed(1)
+    still = create_backbone("vit_still_pico", img_size=SIDE, embed_dim=16, depth=2)
+    return FrameTeacher(still, num_layers=2)
+
+
+def mae(backbone: Backbone, name: str) -> Objective:
+    return mae_for(backbone, SIDE, FRAMES, mask_ratio=0.5, decoder_dim=16, decoder_depth=1, decoder_heads=2)
+
+
+def umt(backbone: Backbone, name: str) -> Objective:
+    mask = mask_for(backbone, "attention")
+    return umt_for(backbone, still_teacher(), SIDE, FRAMES, mask=mask, mask_ratio=0.5)
+
+
+def vjepa(backbone: Backbone, name: str) -> Objective:
+    mask = mask_for(backbone, "multiblock")
+    return vjepa_for(backbone, SIDE, FRAMES, mask=mask, predictor_dim=16, predictor_depth=1, predictor_heads=2)
+
+
+def self_distillation(backbone: Backbone, name: str) -> Objective:
+    smaller = student(name, embed_dim=16)
+    torch.manual_seed(2)
+    return self_distillation_for(backbone, smaller, num_classes=CLASSES)
+
+
+MAKERS: dict[str, Callable[[Backbone, str], Objective]] = {
+    "mae": mae,
+    "umt": umt,
+    "vjepa": vjepa,
+    "self_distillation": self_distillation,
+}
+
+
+def objective(name: str, backbone: str, **options: object) -> Objective:
+    """An objective around a small member."""
+    made = student(backbone, **options)
+    torch.manual_seed(3)
+    return MAKERS[name](made, backbone)
+
+
+def batch(count: int = 4) -> Batch:
+    """Clips with something to learn: one pattern per class, drifting, with noise."""
+    generator = torch.Generator().manual_seed(4)
+    label = torch.arange(count) % CLASSES
+    pattern = torch.randn(CLASSES, 3, 1, SIDE, SIDE, generator=generator)[label]
+    drift = torch.cat([pattern.roll(step, dims=4) for step in range(FRAMES)], dim=2)
+    return Batch(drift + 0.3 * torch.randn(drift.shape, generator=generator), label, torch.arange(count))
