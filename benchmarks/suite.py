@@ -57,7 +57,7 @@ class Task:
     classes: tuple[str, ...]
     metric: Literal["top1"] = "top1"
     num_frames: int | None = None
-    sampling: Literal["dense", "uniform", "segments"] = "uniform"
+    sampling: Literal["dense", "uniform", "segments", "vjepa"] = "uniform"
     clips: int = 1
     crops: int = 1
     flip: bool = True

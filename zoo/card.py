@@ -61,8 +61,9 @@ class ClipSpec:
         num_frames: frames of a clip.
         sampling: "dense" takes every `stride`-th frame of a window, "uniform" one frame from each of `num_frames`
             equal segments of the whole video, "segments" likewise by Something-Something's rule of the segments'
-            starts and middles (see `zoo.data.sampling`).
-        stride: frames between sampled frames; used by "dense" only.
+            starts and middles, "vjepa" windows of `num_frames * stride` frames by V-JEPA's rule (see
+            `zoo.data.sampling`), which moves crops by whole pixels too.
+        stride: frames between sampled frames; used by "dense" and "vjepa" only.
         img_size: side of the square crop, in pixels.
         short_side: short side after resizing, in pixels; None for `img_size`.
         mean: per channel, for pixels in 0-1.
@@ -75,7 +76,7 @@ class ClipSpec:
     """
 
     num_frames: int
-    sampling: Literal["dense", "uniform", "segments"]
+    sampling: Literal["dense", "uniform", "segments", "vjepa"]
     img_size: int
     stride: int = 1
     short_side: int | None = None
@@ -117,7 +118,7 @@ class ClipSpec:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "sampling": ("dense", "uniform", "segments"),
+    "sampling": ("dense", "uniform", "segments", "vjepa"),
     "interpolation": ("bilinear", "bicubic"),
     "channel_order": ("rgb", "bgr"),
 }

@@ -26,6 +26,8 @@ def train_index(spec: ClipSpec, video_len: int, *, generator: torch.Generator) -
     Raises:
         ValueError: for a video without frames.
     """
+    if spec.sampling == "vjepa":
+        return vjepa_window(video_len, spec.num_frames, stride=spec.stride, generator=generator)
     if spec.sampling == "dense":
         return dense_train(video_len, spec.num_frames, stride=spec.stride, generator=generator)
     if spec.sampling == "segments":
@@ -39,6 +41,10 @@ def eval_index(spec: ClipSpec, video_len: int, *, clip: int) -> Int64[Tensor, "f
     Raises:
         ValueError: for a video without frames, and for a clip that does not exist.
     """
+    if spec.sampling == "vjepa":
+        return vjepa_window(
+            video_len, spec.num_frames, stride=spec.stride, clip=clip, clips=spec.clips, allow_overlap=True
+        )
     if spec.sampling == "dense":
         return dense_test(video_len, spec.num_frames, stride=spec.stride, clip=clip, clips=spec.clips)
     if spec.sampling == "segments" and spec.clips == 1:
@@ -146,6 +152,60 @@ def dense_validation_as_published(video_len: int, num_frames: int, *, stride: in
     return spread.clamp(end - window, end - 1).long()
 
 
+def vjepa_window(
+    video_len: int,
+    num_frames: int,
+    *,
+    stride: int,
+    clip: int = 0,
+    clips: int = 1,
+    allow_overlap: bool = False,
+    generator: torch.Generator | None = None,
+) -> Int64[Tensor, "frames"]:
+    """V-JEPA's window: clip `clip` of `clips`, each in its own equal part of the video; quirks included.
+
+    Frames are spread over `num_frames * stride` frames with both ends included and cut off before the last, so they lie
+    a little more than `stride` apart, and the last may come twice. Parts that are no longer than a window give fewer
+    frames, and the last one of them again and again; then clips may overlap instead, each window starting a part of the
+    remaining length later. With several clips of a video shorter than a window all are alike.
+
+    Source: facebookresearch/jepa, src/datasets/video_dataset.py (`loadvideo_decord`). Pretraining takes one clip at a
+    random place, the probes' loaders overlapping ones, by default also at random places in evaluation; here evaluation
+    is the same every time. The authors would take frame -1 of videos with fewer frames than clips; here it is 0.
+
+    Args:
+        video_len: frames of the video.
+        num_frames: frames of the clip.
+        stride: nominal step between frames, see `stride_of_duration`.
+        clip: number of the clip.
+        clips: parts of the video.
+        allow_overlap: let windows overlap where parts are too short.
+        generator: draws the place of the window within a part that is longer; None for its beginning.
+    """
+    _check_clip(clip, clips)
+    _room(video_len, num_frames, stride)
+    window, part = num_frames * stride, video_len // clips
+    if part > window:
+        end = window
+        if generator is not None:
+            end = int(torch.randint(window, part, (), generator=generator))
+        index = _spread(end - window, end, num_frames).clamp(end - window, end - 1).long()
+        return index + clip * part
+    if allow_overlap:
+        last, top = min(window, video_len) - 1, min(window, video_len) - 2
+        step = (video_len - window) // (clips - 1) if video_len > window else 0
+    else:
+        last, top, step = part, part - 1, part
+    spread = _spread(0, last, last // stride)
+    index = torch.cat((spread, torch.full((num_frames - len(spread),), last, dtype=torch.float64)))
+    return index.clamp_max(top).long().clamp_min(0) + clip * step
+
+
+def stride_of_duration(duration_s: float | int, fps: float | int, num_frames: int) -> int:
+    """V-JEPA's step between frames for a clip of a number of seconds, rounded down; at least 1."""
+    return max(1, int(duration_s * fps / num_frames))
+
+
 def interval_middles(video_len: int, num_frames: int) -> Int64[Tensor, "frames"]:
     """Middle frame of each interval, the last one repeated for short videos (UMT's multimodal stage)."""
     _check_video(video_len, num_frames)
@@ -182,6 +242,14 @@ def window_test(
     _check_clip(clip, clips)
     first, last = int(seconds[0] * fps), min(int(seconds[1] * fps), video_len - 1)
     return first + _uniform(max(0, last - first) / num_frames, num_frames, clip, clips).clamp_max(video_len - 1 - first)
+
+
+def _spread(first: int, last: int, count: int) -> Tensor:
+    """`count` numbers from `first` to `last`, rounded as numpy's linspace does and torch's does not."""
+    numbers = torch.arange(count, dtype=torch.float64) * ((last - first) / max(1, count - 1)) + first
+    if count > 1:
+        numbers[-1] = last
+    return numbers
 
 
 def _uniform(length: float, num_frames: int, clip: int, clips: int) -> Int64[Tensor, "frames"]:

@@ -105,11 +105,12 @@ def eval_clips(
     height, width = short_side_size(frames.shape[1], frames.shape[2], spec.short_side or spec.img_size)
     video = _resize(frames.permute(0, 3, 1, 2), (height, width), spec)
     tops, lefts = crop_starts(height, spec.img_size, 1), crop_starts(width, spec.img_size, 1)
+    whole = spec.sampling == "vjepa"
     if height > width:
-        tops = crop_starts(height, spec.img_size, crops)
+        tops = crop_starts(height, spec.img_size, crops, whole_steps=whole)
         lefts = lefts * crops
     else:
-        lefts = crop_starts(width, spec.img_size, crops)
+        lefts = crop_starts(width, spec.img_size, crops, whole_steps=whole)
         tops = tops * crops
     side = spec.img_size
     views = [video[:, :, top : top + side, left : left + side] for top, left in zip(tops, lefts, strict=True)]
@@ -137,8 +138,11 @@ def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]
     return int(short_side * height / width), short_side
 
 
-def crop_starts(length: int, size: int, crops: int) -> list[int]:
+def crop_starts(length: int, size: int, crops: int, *, whole_steps: bool = False) -> list[int]:
     """First pixels of `crops` evenly spaced crops along a side, rounded down; one crop is the centre.
+
+    With `whole_steps` the step between crops is rounded down instead, so the last one may end a pixel or two before the
+    side does (facebookresearch/jepa, evals/video_classification_frozen/utils.py).
 
     Raises:
         ValueError: when the crop does not fit, or there is none.
@@ -147,6 +151,8 @@ def crop_starts(length: int, size: int, crops: int) -> list[int]:
         raise ValueError(f"{crops} crops of {size} px along {length} px; at least one that fits is needed")
     if crops == 1:
         return [(length - size) // 2]
+    if whole_steps:
+        return [(length - size) // (crops - 1) * place for place in range(crops)]
     step = (length - size) / (crops - 1)
     return [int(step * place) for place in range(crops)]
 

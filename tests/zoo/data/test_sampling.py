@@ -86,6 +86,45 @@ def test_long_video_windows_equal_videomambas():
                 assert index.tolist() == expected
 
 
+def test_vjepas_windows_equal_its_own():
+    rows = json.loads(find("vjepa/v1_clip_indices.json").read_text())["cases"]
+    assert {row["allow_overlap"] for row in rows} == {True, False}
+    for row in rows:
+        frames, stride = row["frames_per_clip"], row["frame_step"]
+        if row["duration"]:
+            stride = sampling.stride_of_duration(row["duration"], row["fps"], frames)
+        for clip, expected in enumerate(row["indices"]):
+            index = sampling.vjepa_window(
+                row["video_len"],
+                frames,
+                stride=stride,
+                clip=clip,
+                clips=row["num_clips"],
+                allow_overlap=row["allow_overlap"],
+            )
+            assert index.tolist() == expected, row
+
+
+def test_vjepas_random_windows_stay_in_their_part_of_the_video_and_reach_its_ends():
+    draws = [sampling.vjepa_window(40, 4, stride=2, clip=1, clips=2, generator=seeded(seed)) for seed in range(300)]
+    fixed = sampling.vjepa_window(40, 4, stride=2, clip=1, clips=2)
+    starts = torch.stack([index[0] for index in draws])
+    # Ends are drawn from [window, part): the authors never take the last frames of a part.
+    assert set(starts.tolist()) == set(range(20, 32))
+    assert all(torch.equal(index - index[0], fixed - fixed[0]) for index in draws)
+
+
+def test_specs_choose_vjepas_rule_at_random_in_training_and_with_overlap_in_evaluation():
+    spec = ClipSpec(num_frames=16, sampling="vjepa", stride=4, img_size=24, clips=8)
+    for clip in (0, 7):
+        expected = sampling.vjepa_window(100, 16, stride=4, clip=clip, clips=8, allow_overlap=True)
+        assert torch.equal(sampling.eval_index(spec, 100, clip=clip), expected)
+    draws = [sampling.train_index(spec, 300, generator=seeded(seed)) for seed in range(20)]
+    assert len({int(index[0]) for index in draws}) > 10
+    whole = sampling.vjepa_window(40, 16, stride=4)
+    assert torch.equal(sampling.train_index(spec, 40, generator=seeded()), whole)
+
+
 def test_random_uniform_frames_cover_their_segments_both_ends_included():
     edges = torch.arange(9, dtype=torch.float64).mul(299 / 8).round()
     draws = torch.stack([sampling.uniform_train(300, 8, generator=seeded(seed)) for seed in range(3000)])
@@ -106,7 +145,7 @@ def test_random_dense_windows_reach_both_ends_of_the_video():
     assert (draws.diff(dim=1) == 4).all()
 
 
-@pytest.mark.parametrize("sampling_name", ["dense", "uniform", "segments"])
+@pytest.mark.parametrize("sampling_name", ["dense", "uniform", "segments", "vjepa"])
 @pytest.mark.parametrize("video_len", [1, 2, 7, 8, 9, 33])
 def test_every_rule_gives_frames_of_the_video_whatever_its_length(sampling_name, video_len):
     spec = ClipSpec(num_frames=8, sampling=sampling_name, stride=3, img_size=24, clips=2)

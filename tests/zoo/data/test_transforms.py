@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.support import find
+from tests.support import assert_parity, find, load
 from zoo.card import ClipSpec
 from zoo.data.transforms import (
     Augment,
@@ -34,6 +34,48 @@ def test_crop_starts_equal_umts():
     assert rows
     for row in rows:
         assert crop_starts(max(row["height"], row["width"]), row["short"], row["crops"]) == row["start"], row
+
+
+def opencv_axis(length, size):
+    """Neighbours of each resized pixel and their weights in 1/2048."""
+    place = ((torch.arange(size, dtype=torch.float64) + 0.5) * (length / size) - 0.5).float().clamp(0, length - 1)
+    low = place.floor().long()
+    share = place - low
+    weights = ((1 - share) * 2048).round().int(), (share * 2048).round().int()
+    return low, (low + 1).clamp(max=length - 1), *weights
+
+
+def opencv_resize(pixels, size, spec):
+    """OpenCV's bilinear resize of bytes, in its fixed-point arithmetic; stands in for ours to compare all the rest."""
+    x = pixels.int()
+    low, high, near, far = opencv_axis(x.shape[3], size[1])
+    rows = x[..., low] * near + x[..., high] * far
+    low, high, near, far = opencv_axis(x.shape[2], size[0])
+    upper, lower = near[:, None] * (rows[:, :, low] >> 4), far[:, None] * (rows[:, :, high] >> 4)
+    return (((upper >> 16) + (lower >> 16) + 2) >> 2).clamp(0, 255).float()
+
+
+@pytest.mark.parametrize(("name", "crops"), [("v1_eval_transform_3views", 3), ("v1_eval_transform_center", 1)])
+def test_views_are_vjepas(name, crops, monkeypatch):
+    side, tensors = load(f"vjepa/{name}")
+    size = side["constructor"]["size"]
+    short_side = None if crops > 1 else int(size * 256 / 224)
+    spec = ClipSpec(num_frames=2, sampling="vjepa", img_size=size, short_side=short_side, crops=crops)
+    expected = torch.stack([tensors[f"out.views.{view}"] for view in range(crops)])
+    ours = eval_clips(tensors["in.clip"], spec, crops=crops)
+    # OpenCV rounds to bytes and its weights to 1/2048: one level of 255 is 0.017 after normalisation.
+    assert_parity(f"vjepa/{name} our resize", ours, expected, rtol=0, atol=0.017)
+    monkeypatch.setattr("zoo.data.transforms._resize", opencv_resize)
+    same = eval_clips(tensors["in.clip"], spec, crops=crops)
+    assert_parity(f"vjepa/{name} OpenCV's resize", same, expected, rtol=0, atol=1e-6)
+
+
+def test_vjepas_crops_move_by_whole_pixels():
+    assert crop_starts(61, 32, 3) == [0, 14, 29]
+    assert crop_starts(61, 32, 3, whole_steps=True) == [0, 14, 28]
+    video, spec = frames(height=16, width=31), ClipSpec(num_frames=4, sampling="vjepa", img_size=16)
+    views = eval_clips(video, spec, crops=3)
+    assert torch.equal(views[2], normalise(video[:, :, 14:30].permute(0, 3, 1, 2).float(), spec))
 
 
 def test_crops_are_cut_at_these_starts_along_the_long_side():
