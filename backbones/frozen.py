@@ -381,6 +381,5 @@ def hf_videomae(
     return HfVideoMAE(VideoMAEModel(config))
 
 
-# transformers' VideoMAE at the size of MCG-NJU/videomae-base, and one for the embedded clips of 16 x 24 x 24.
-hf_videomae_base = partial(hf_videomae)
+# For the embedded clips of 16 x 24 x 24.
 hf_videomae_pico = partial(hf_videomae, img_size=24, patch_size=8, embed_dim=64, depth=4, num_heads=4)

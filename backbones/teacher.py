@@ -29,10 +29,14 @@ class Teacher(nn.Module, ABC):
     Attributes:
         out_dim: width of the taught features.
         num_layers: number of taught layers.
+        class_token: whether features have the class token as their prefix.
+        unit: whether features have unit length.
     """
 
     out_dim: int
     num_layers: int
+    class_token: bool = False
+    unit: bool = True
 
     @abstractmethod
     def forward(self, video: Float[Tensor, "batch 3 frames height width"]) -> Lesson:

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ def load_checkpoint(
     strict: bool = True,
     resize_positions: bool = False,
     inflate: Inflation | None = None,
+    classes: Sequence[int] | None = None,
 ) -> LoadReport:
     """Fill a model from a file or a state dict in any layout that its architecture knows.
 
@@ -48,6 +49,7 @@ def load_checkpoint(
             name, and says so; wrong shapes and broken numbers are refused all the same.
         resize_positions: interpolate learned position tables that are for another grid or clip length.
         inflate: "center" or "mean" turns image weights into video weights; the temporal table becomes zero.
+        classes: rows of the file's classifier to take, in this order: range(400) for Kinetics-400 from a file of K710.
 
     Returns:
         What became of every tensor.
@@ -68,7 +70,14 @@ def load_checkpoint(
         report = LoadReport(source=path, layout=found.layout.name)
         report.dropped.update(dict.fromkeys(contents.ignored, "not a tensor"))
         state = fit_to_model(
-            found, own, report, tubelet=model.backbone.tubelet, strict=strict, resize=resize_positions, inflate=inflate
+            found,
+            own,
+            report,
+            tubelet=model.backbone.tubelet,
+            strict=strict,
+            resize=resize_positions,
+            inflate=inflate,
+            classes=classes,
         )
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(path, str(error)) from None

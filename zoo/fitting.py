@@ -1,15 +1,15 @@
 """Whether tensors under our names fit a model: head, completeness, shapes, number formats, finite values."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from zoo.card import State
-from zoo.layouts import Recognised, is_optional
+from zoo.layouts import Recognised, is_computed, is_optional
 from zoo.load_report import LoadReport
-from zoo.reshape import Inflation, inflate_kernel, resize_positions
+from zoo.reshape import Inflation, inflate_kernel, resize_positions, select_classes
 
 LINEAR = "head.linear."
 KERNEL = "backbone.patch_embed.proj.weight"
@@ -25,6 +25,7 @@ def fit_to_model(
     strict: bool,
     resize: bool,
     inflate: Inflation | None,
+    classes: Sequence[int] | None = None,
 ) -> State:
     """The tensors to copy, each of the shape and format of the model's; `report` is told everything.
 
@@ -36,15 +37,20 @@ def fit_to_model(
         strict: whether names that do not match are errors.
         resize: whether position tables may be interpolated.
         inflate: how image kernels become video kernels; None for not at all.
+        classes: rows of the file's classifier to take, in this order; None for all.
 
     Raises:
         ValueError: when the tensors do not fit, saying which and what to change.
     """
+    if classes is not None:
+        chosen = select_classes(found.converted.state, classes)
+        found = found._replace(converted=found.converted._replace(state=chosen))
     state = _leave_out(found, own, report)
     if inflate is not None and TIME in own and TIME not in state:
         state[TIME] = torch.zeros_like(own[TIME])
         report.resized[TIME] = "zeros, as there is one frame in the file"
-    _check_names(state, own, report, strict=strict)
+    needed = {name: it for name, it in own.items() if name in state or not is_computed(found.layout, name)}
+    _check_names(state, needed, report, strict=strict)
     state = {name: _shaped(name, state[name], own[name], report, resize, inflate) for name in own if name in state}
     if wrong := {name: tensor for name, tensor in state.items() if tensor.shape != own[name].shape}:
         raise ValueError(_shape_message(wrong, own, tubelet))
@@ -61,6 +67,8 @@ def _leave_out(found: Recognised, own: Mapping[str, Tensor], report: LoadReport)
     for name in state:
         if name not in own and is_optional(found.layout, name):
             reasons[name] = "not part of this form of the model"
+        elif name in own and is_computed(found.layout, name) and state[name].shape != own[name].shape:
+            reasons[name] = "for other clips; the model has computed its own"
     reasons.update(_replaced_head(state, own))
     report.dropped.update(reasons)
     report.unexpected += found.converted.unexpected
@@ -115,6 +123,10 @@ def _name_hint(lacking: list[str], surplus: list[str], state: State) -> str:
         return ". The file's norm stands before pooling: build the model with global_pool='first' (or 'cls')"
     if "backbone.norm.weight" in lacking and "head.norm.weight" in state:
         return ". The file's norm stands after pooling: build the model with global_pool='mean'"
+    if surplus == [SPACE]:
+        return (
+            ". It is a fixed table, interpolated: build the model with the table_grid it comes from (UMT: (8, 14, 14))"
+        )
     if lacking == [TIME]:
         return ". These are weights of an image model: pass inflate='center', or build it with num_frames=1"
     return ". strict=False would load the rest" if len(lacking) < len(state) else ""

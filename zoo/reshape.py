@@ -1,8 +1,10 @@
 """Changes of shape that loading makes when asked: image kernels to video kernels, position tables to other clips."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -45,3 +47,27 @@ def resize_positions(name: str, table: Float[Tensor, "1 old dim"], positions: in
     if (old * old, new * new) != (table.shape[1], positions):
         raise ValueError(f"cannot resize {name} from {table.shape[1]} to {positions} positions: not both are squares")
     return resize_spatial_table(table, (old, old), (new, new))
+
+
+def select_classes(state: Mapping[str, Tensor], classes: Sequence[int]) -> dict[str, Tensor]:
+    """The tensors with only these rows of the classifier, in this order.
+
+    UMT and VideoMamba start from classifiers of K710, the union of three data sets: `range(400)` are the rows of
+    Kinetics-400; those of Kinetics-600 and 700 are listed in the authors' label_mixto600.json and label_mixto700.json
+    (OpenGVLab/unmasked_teacher single_modality run_class_finetuning.py).
+
+    Args:
+        state: tensors under our names.
+        classes: rows to take.
+
+    Raises:
+        ValueError: when there is no classifier, or a row does not exist.
+    """
+    names = [name for name in state if name.startswith("head.linear.")]
+    if not names:
+        raise ValueError("classes were chosen, but there is no classifier to choose from")
+    rows = min(len(state[name]) for name in names)
+    if wrong := [index for index in classes if not 0 <= index < rows]:
+        raise ValueError(f"there is no class {wrong[0]} in a classifier of {rows} classes (0 to {rows - 1})")
+    picked = torch.tensor(list(classes), dtype=torch.int64)
+    return {name: it[picked.to(it.device)] if name in names else it for name, it in state.items()}

@@ -20,6 +20,7 @@ ONE_PER_FORM = {
     "videomamba_tiny",
     "timesformer_pico",
     "timesformer_joint_pico",
+    "umt_base",
     "timm_vit_base_dinov2",
     "timm_vit_pico",
     "hf_videomae_pico",

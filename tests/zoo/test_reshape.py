@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zoo.reshape import inflate_kernel, resize_positions
+from zoo.reshape import inflate_kernel, resize_positions, select_classes
 
 
 @pytest.mark.parametrize(("frames", "at"), [(1, 0), (2, 1), (3, 1), (4, 2)])
@@ -38,3 +38,19 @@ def test_time_is_resized_linearly_and_space_between_squares():
 def test_tables_of_grids_that_are_not_square_are_refused(old, new):
     with pytest.raises(ValueError, match=f"from {old} to {new} positions: not both are squares"):
         resize_positions("backbone.pos_embed", torch.randn(1, old, 8), new)
+
+
+def test_classes_are_chosen_from_weights_and_biases_together():
+    state = {
+        "head.linear.weight": torch.arange(12.0).view(4, 3),
+        "head.linear.bias": torch.arange(4.0),
+        "other": torch.ones(4),
+    }
+    chosen = select_classes(state, [2, 0])
+    assert chosen["head.linear.weight"].tolist() == [[6, 7, 8], [0, 1, 2]]
+    assert chosen["head.linear.bias"].tolist() == [2, 0]
+    assert torch.equal(chosen["other"], state["other"])
+    with pytest.raises(ValueError, match="no class -1 in a classifier of 4 classes"):
+        select_classes(state, [-1])
+    with pytest.raises(ValueError, match="no classifier to choose from"):
+        select_classes({"other": torch.ones(1)}, [0])

@@ -7,13 +7,11 @@ facebookresearch/dinov2 for the sizes and the statistics.
 from backbones import frames, frozen
 from zoo.card import Architecture, Card, Classifier, ClipSpec
 
-# timm and transformers put no rule for clips; 8 and 16 uniformly spread frames, one view.
+# timm has no rule for clips; 8 uniformly spread frames, one view.
 FRAMES_CLIP = ClipSpec(num_frames=8, sampling="uniform", img_size=224, interpolation="bicubic")
-VIDEOMAE_CLIP = ClipSpec(num_frames=16, sampling="dense", stride=4, img_size=224, clips=5, crops=3)
 # For the embedded clips: every frame of 16, the whole picture.
 PICO_CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24, flip=False)
 TIMM_SHRINK = {"img_size": 28, "num_frames": 4, "embed_dim": 32, "depth": 3, "num_heads": 4}
-HF_SHRINK = {"img_size": 16, "num_frames": 4, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 NO_DROPPING = "computes every token: it cannot be the student of a masked objective"
 FRAMEWISE = "frame by frame: time is seen by the head only"
 
@@ -51,17 +49,6 @@ ARCHITECTURES = (
         notes=("for the embedded suite", FRAMEWISE, NO_DROPPING),
     ),
     Architecture(
-        name="hf_videomae_base",
-        family="adapter",
-        build=frozen.hf_videomae_base,
-        clip=VIDEOMAE_CLIP,
-        classifier=Classifier(pool="mean", norm=True, options={"final_norm": False}),
-        source="transformers VideoMAEModel",
-        code_licence="Apache-2.0",
-        shrink=HF_SHRINK,
-        notes=("videomae_base computes the same and can drop tokens", NO_DROPPING),
-    ),
-    Architecture(
         name="hf_videomae_pico",
         family="adapter",
         build=frozen.hf_videomae_pico,
@@ -69,7 +56,11 @@ ARCHITECTURES = (
         classifier=Classifier(pool="mean", norm=True, options={"final_norm": False}),
         source="transformers VideoMAEModel at a size for the embedded suite",
         code_licence="Apache-2.0",
-        notes=("for the embedded suite", NO_DROPPING),
+        notes=(
+            "for the embedded suite",
+            "videomae_* compute the same and can drop tokens",
+            NO_DROPPING,
+        ),
     ),
 )
 CARDS: tuple[Card, ...] = ()

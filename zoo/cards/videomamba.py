@@ -55,9 +55,16 @@ PRETRAINED = Converter(
     name="VideoMamba masked pretraining",
     needs=("layers.*.mixer.A_log", "norm.weight"),
     lacks=("norm_f.weight",),
-    rules=(*TRUNK, rename("norm.*", "backbone.norm.*"), PATCH_EMBED),
-    # Projection onto CLIP's features, and the norm in front of the multimodal stage's text fusion.
-    drop=("clip_decoder.*", "pool_norm.*"),
+    rules=(
+        *TRUNK,
+        rename("norm.*", "backbone.norm.*"),
+        PATCH_EMBED,
+        # Projection onto CLIP's features.
+        rename("clip_decoder.*.head.*", "decoder.layers.*.linear.*"),
+        rename("clip_decoder.*.norm.*", "decoder.layers.*.norm.*"),
+    ),
+    # The norm in front of the multimodal stage's text fusion.
+    drop=("pool_norm.*",),
 )
 
 # Views of the reported Kinetics-400 evaluation: 4 clips x 3 crops. Something-Something takes 2 x 3 (paper, Table 4).
