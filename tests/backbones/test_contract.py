@@ -20,6 +20,10 @@ ONE_PER_FORM = {
     "videomamba_tiny",
     "timesformer_pico",
     "timesformer_joint_pico",
+    "vjepa_pico",
+    "vjepa_large",
+    "vjepa2_pico",
+    "vjepa2_giant",
 }
 
 

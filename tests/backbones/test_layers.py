@@ -3,7 +3,18 @@ import torch
 from torch import nn
 
 from backbones.contract import Grid
-from backbones.layers import Attention, Block, Flavor, PatchEmbed3d, patchify, plain_blocks, start_stem, unpatchify
+from backbones.layers import (
+    Attention,
+    Block,
+    Flavor,
+    PatchEmbed3d,
+    patchify,
+    plain_blocks,
+    rotation_of,
+    start_stem,
+    start_weights,
+    unpatchify,
+)
 from backbones.positions import sincos_1d
 
 
@@ -98,3 +109,40 @@ def test_the_stem_of_small_models_is_drawn_like_a_linear_layer():
     assert stem.proj.weight.abs().max().item() == pytest.approx((6 / (384 + 64)) ** 0.5, rel=0.01)
     assert torch.equal(time.data, sincos_1d(8, 64))
     assert time.requires_grad
+
+
+@pytest.mark.parametrize("start", ["normal", "normal_rescaled"])
+def test_v_jepas_start_is_normal_with_or_without_smaller_branches(start):
+    torch.manual_seed(0)
+    module = nn.Module()
+    module.stem, module.blocks = PatchEmbed3d(64, (2, 8, 8)), plain_blocks(64, 3, 2, 0.0, Flavor(qkv_bias="qkv"))
+    start_weights(module, module.blocks, start)
+    assert module.stem.proj.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    for index, block in enumerate(module.blocks, start=1):
+        scale = (2 * index) ** -0.5 if start == "normal_rescaled" else 1.0
+        assert block.attn.qkv.weight.std().item() == pytest.approx(0.02, rel=0.03)
+        assert block.attn.proj.weight.std().item() == pytest.approx(0.02 * scale, rel=0.05)
+        assert block.mlp.fc2.weight.std().item() == pytest.approx(0.02 * scale, rel=0.05)
+        assert not block.mlp.fc2.bias.any()
+
+
+def test_a_rotation_changes_attention_and_no_rotation_is_plain_attention():
+    attention, grid = Attention(12, 2, qkv_bias="qkv"), Grid(1, 2, 2)
+    x = torch.randn(1, 4, 12)
+    assert rotation_of(Flavor(), grid, 6, None, x) is None
+    rotation = rotation_of(Flavor(positions="rotary"), grid, 6, None, x)
+    assert (attention(x, rotation) - attention(x)).abs().max() > 1e-4
+    still = rotation_of(Flavor(positions="rotary"), grid, 6, torch.zeros(1, 4, dtype=torch.int64), x)
+    torch.testing.assert_close(attention(x, still), attention(x))
+
+
+def test_angles_are_computed_in_float32_unless_the_authors_way_is_asked_for():
+    tokens, grid = torch.zeros(1, 1, 24, dtype=torch.bfloat16), Grid(200, 1, 1)
+
+    def rotation(**options) -> torch.Tensor:
+        return rotation_of(Flavor(positions="rotary", **options), grid, 24, None, tokens)
+
+    exact = rotation_of(Flavor(positions="rotary"), grid, 24, None, tokens.float())
+    assert rotation().dtype == rotation(angles="tokens").dtype == torch.bfloat16
+    assert (rotation().float() - exact).abs().max() < 2**-8
+    assert (rotation(angles="tokens").float() - exact).abs().max() > 2**-6
