@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Grid
-from backbones.positions import Positions, sincos_1d
+from backbones.positions import ROTARY, Positions, sincos_1d
+from backbones.rotary import rotate, rotation_at, rotation_table
 
 QkvBias = Literal["none", "qv", "qkv"]
+Start = Literal["xavier", "normal", "normal_rescaled"]
 
 
 def patchify(
@@ -100,10 +102,16 @@ class Attention(nn.Module):
         self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias == "qv" else None
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
-        """Attend over all tokens of a sample."""
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        rotation: Float[Tensor, "rows tokens 2 head_dim"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Attend over all tokens of a sample; `rotation` turns queries and keys by their positions."""
         qkv = F.linear(x, self.qkv.weight, self._bias()).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
         out = F.scaled_dot_product_attention(query, key, value)
         return self.proj(out.transpose(1, 2).flatten(2))
 
@@ -171,9 +179,13 @@ class Block(nn.Module):
         self.ls2 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        rotation: Float[Tensor, "rows tokens 2 head_dim"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
         """Transform the tokens of each sample."""
-        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x))))
+        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x), rotation)))
         return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
 
 
@@ -182,20 +194,25 @@ class Flavor:
     """What plain vision transformers of one shape differ in; the defaults are VideoMAE's.
 
     Attributes:
-        positions: kind of position tables; see `backbones.positions.register_positions`.
+        positions: kind of positions; see `backbones.positions.register_positions`.
+        angles: number format of rotary angles: "float32", or "tokens" for that of queries and keys, in which V-JEPA 2
+            was trained (bfloat16 under autocast).
         cls_token: has a class token with its own position.
         qkv_bias: see `Attention`.
         layer_scale: initial value of the per-channel branch scale; None for no scale.
         mlp_ratio: hidden width of the MLPs over the token width.
         norm_eps: epsilon of the layer norms.
+        start: initial weights; see `start_weights`.
     """
 
     positions: Positions = "sincos"
+    angles: Literal["float32", "tokens"] = "float32"
     cls_token: bool = False
     qkv_bias: QkvBias = "qv"
     layer_scale: float | None = None
     mlp_ratio: float = 4.0
     norm_eps: float = 1e-6
+    start: Start = "xavier"
 
 
 def plain_blocks(dim: int, depth: int, num_heads: int, drop_path_rate: float, flavor: Flavor) -> nn.ModuleList:
@@ -214,12 +231,65 @@ def plain_blocks(dim: int, depth: int, num_heads: int, drop_path_rate: float, fl
     )
 
 
+def rotation_of(
+    flavor: Flavor,
+    grid: Grid,
+    head_dim: int,
+    ids: Int64[Tensor, "batch sequence"] | None,
+    tokens: Float[Tensor, "batch embedded dim"],
+    *,
+    num_prefix: int = 0,
+) -> Float[Tensor, "rows rotated 2 head_dim"] | None:
+    """What the blocks of a plain vision transformer take beside the tokens; None for kinds with a table.
+
+    Args:
+        flavor: kind of positions and number format of the angles.
+        grid: token counts of the whole clip.
+        head_dim: channels of a head.
+        ids: raster indices of the tokens, in the order of the sequence; None for all.
+        tokens: as they were embedded; their number format is that of queries and keys.
+        num_prefix: tokens in front that have no position.
+    """
+    if flavor.positions not in ROTARY:
+        return None
+    dtype = tokens.dtype if flavor.angles == "tokens" else torch.promote_types(tokens.dtype, torch.float32)
+    interleaved = flavor.positions == "rotary_interleaved"
+    table = rotation_table(grid, head_dim, interleaved=interleaved, dtype=dtype, device=tokens.device)
+    return rotation_at(table.to(tokens.dtype), ids, num_prefix)
+
+
 def init_linear(module: nn.Module) -> None:
     """Xavier-uniform weights and zero biases for a Linear layer, for `Module.apply`: VideoMAE's and mae_st's start."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def start_weights(module: nn.Module, blocks: nn.ModuleList, start: Start) -> None:
+    """Initial weights of a plain vision transformer or of a decoder.
+
+    Args:
+        module: backbone or decoder.
+        blocks: its blocks.
+        start: "xavier": see `init_linear`. "normal": matrices and kernels truncated normal of standard deviation 0.02,
+            zero biases; V-JEPA's pretraining (facebookresearch/jepa, app/vjepa/utils.py). "normal_rescaled": branch
+            outputs of block i, from 1, divided by sqrt(2 i) besides, as V-JEPA 2 keeps it; the first V-JEPA draws its
+            matrices a second time and so loses it.
+    """
+    if start == "xavier":
+        module.apply(init_linear)
+        return
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv3d):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    if start == "normal_rescaled":
+        for index, block in enumerate(blocks, start=1):
+            for name in ("attn.proj.weight", "mlp.fc2.weight"):
+                block.get_parameter(name).div_((2 * index) ** 0.5)
 
 
 def start_stem(patch_embed: PatchEmbed3d, time: nn.Parameter | None) -> None:

@@ -1,9 +1,9 @@
-"""Position tables: VideoMAE's sin-cos table, learned tables, and their interpolation to other clips.
+"""Position tables: VideoMAE's and V-JEPA's sin-cos tables, learned tables, and their interpolation to other clips.
 
 A table is `[1, positions, dim]`. Grid tables are in raster order, time slowest.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange
@@ -13,7 +13,20 @@ from torch.nn import functional as F
 
 from backbones.contract import Grid
 
-Positions = Literal["sincos", "separable", "joint"]
+Positions = Literal[
+    "sincos",
+    "separable",
+    "joint",
+    "vjepa",
+    "vjepa_split",
+    "vjepa_image",
+    "vjepa_prefix",
+    "rotary",
+    "rotary_interleaved",
+]
+# Kinds whose tables are fixed but stand in the released files, and kinds that have no table; see `backbones.rotary`.
+VJEPA: tuple[str, ...] = ("vjepa", "vjepa_split", "vjepa_image", "vjepa_prefix")
+ROTARY: tuple[str, ...] = ("rotary", "rotary_interleaved")
 
 
 def sincos_1d(num_positions: int, dim: int) -> Float[Tensor, "1 positions dim"]:
@@ -26,6 +39,36 @@ def sincos_1d(num_positions: int, dim: int) -> Float[Tensor, "1 positions dim"]:
     position = torch.arange(num_positions, dtype=torch.float64)[:, None]
     angle = position / 10000 ** (2 * (channel // 2) / dim)
     return torch.where(channel % 2 == 0, angle.sin(), angle.cos()).float()[None]
+
+
+def sincos_axes(grid: Grid, dim: int, *, kind: str = "vjepa") -> Float[Tensor, "1 tokens dim"]:
+    """V-JEPA's fixed table: channels for time, then height, then width; in each first all sines, then all cosines.
+
+    An axis of d channels has the frequencies 10000 ** (-k / (d / 2)), k < d / 2, computed in float64 and rounded to
+    float32 (facebookresearch/jepa, src/models/utils/pos_embs.py).
+
+    Args:
+        grid: token counts of the clip.
+        dim: width of the tokens.
+        kind: "vjepa" and "vjepa_prefix": 2 * ceil(dim / 6) channels per axis, cut to `dim` at the end (the authors'
+            uniform_power, on in all published models); "vjepa_split": half for time, a quarter each for height and
+            width (off, the authors' default); "vjepa_image": half each for height and width.
+
+    Raises:
+        ValueError: when an axis would get an odd number of channels.
+    """
+    uniform = 2 * -(-dim // 6)
+    widths = {"vjepa_split": (dim // 2, dim // 4, dim // 4), "vjepa_image": (0, dim // 2, dim // 2)}
+    axes = widths.get(kind, (uniform, uniform, uniform))
+    if any(width % 2 for width in axes) or sum(axes) < dim:
+        raise ValueError(f"a width of {dim} cannot be shared among the axes of positions {kind!r}: {axes} channels")
+    places = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in grid), indexing="ij")
+    parts = []
+    for place, width in zip(places, axes, strict=True):
+        frequency = 10000 ** (-torch.arange(width // 2, dtype=torch.float64) / max(1, width // 2))
+        angle = place.flatten()[:, None] * frequency
+        parts += [angle.sin(), angle.cos()]
+    return torch.cat(parts, 1)[None, :, :dim].float()
 
 
 def resize_spatial_table(
@@ -62,13 +105,37 @@ def resize_grid_table(table: Float[Tensor, "1 positions dim"], old: Grid, new: G
     return rearrange(lines, "space time dim -> 1 (time space) dim")
 
 
+def resize_axes_table(
+    table: Float[Tensor, "1 positions dim"], old: Grid, new: Grid, *, kind: str
+) -> Float[Tensor, "1 tokens dim"]:
+    """V-JEPA's resize: trilinear, for images bicubic, both with align_corners false.
+
+    The authors pass factors instead of sizes (facebookresearch/jepa, src/models/vision_transformer.py), which gives the
+    same up to rounding, but may lose a row to it, and takes the factor of an image from its number of tokens, which is
+    right for squares only. With "vjepa_prefix", V-JEPA 2's rule for its tables, shorter clips of the same size use the
+    first positions as they are (facebookresearch/vjepa2).
+    """
+    if old == new:
+        return table
+    if kind == "vjepa_prefix" and new.time <= old.time and (new.height, new.width) == (old.height, old.width):
+        return table[:, : new.num_tokens]
+    if kind == "vjepa_image":
+        return resize_spatial_table(table, (old.height, old.width), (new.height, new.width))
+    maps = rearrange(table, "1 (t h w) dim -> 1 dim t h w", t=old.time, h=old.height, w=old.width)
+    size = (new.time, new.height, new.width)
+    maps = F.interpolate(_at_least_float32(maps), size=size, mode="trilinear", align_corners=False)
+    return rearrange(maps, "1 dim t h w -> 1 (t h w) dim").to(table.dtype)
+
+
 def register_positions(module: nn.Module, kind: Positions, grid: Grid, dim: int) -> None:
     """Give `module` its tables: `pos_embed`, and `temporal_pos_embed` (None where there is none).
 
     Args:
         module: a backbone or a decoder.
         kind: "sincos" is VideoMAE's fixed table, a buffer outside the state dict; "separable" one learned table over
-            space and one over time, summed (mae_st's sep_pos_embed); "joint" one learned table over all tokens.
+            space and one over time, summed (mae_st's sep_pos_embed); "joint" one learned table over all tokens; the
+            kinds of `sincos_axes` are fixed too, but part of the state dict, as in V-JEPA's files; the rotary kinds
+            have no table: `pos_embed` is None, and attention turns queries and keys (see `backbones.rotary`).
         grid: grid of the clips the tables are for; others are interpolated.
         dim: width of the tokens.
 
@@ -78,13 +145,17 @@ def register_positions(module: nn.Module, kind: Positions, grid: Grid, dim: int)
     module.register_parameter("temporal_pos_embed", None)
     if kind == "sincos":
         module.register_buffer("pos_embed", sincos_1d(grid.num_tokens, dim), persistent=False)
+    elif kind in VJEPA:
+        module.register_buffer("pos_embed", sincos_axes(grid, dim, kind=kind))
+    elif kind in ROTARY:
+        module.register_buffer("pos_embed", None)
     elif kind == "joint":
         module.register_parameter("pos_embed", _learned(grid.num_tokens, dim))
     elif kind == "separable":
         module.register_parameter("pos_embed", _learned(grid.height * grid.width, dim))
         module.register_parameter("temporal_pos_embed", _learned(grid.time, dim))
     else:
-        raise ValueError(f"unknown kind of positions {kind!r}; choose from 'sincos', 'separable', 'joint'")
+        raise ValueError(f"unknown kind of positions {kind!r}; choose from {get_args(Positions)}")
 
 
 def grid_positions(
@@ -92,8 +163,12 @@ def grid_positions(
     temporal_pos_embed: Float[Tensor, "1 time dim"] | None,
     old: Grid,
     new: Grid,
+    *,
+    kind: str = "sincos",
 ) -> Float[Tensor, "1 tokens dim"]:
     """Positions of every token of a clip with grid `new`, from tables made for grid `old`."""
+    if kind in VJEPA:
+        return resize_axes_table(pos_embed, old, new, kind=kind)
     if temporal_pos_embed is None:
         return resize_grid_table(pos_embed, old, new)
     spatial = resize_spatial_table(pos_embed, (old.height, old.width), (new.height, new.width))

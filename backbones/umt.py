@@ -66,7 +66,8 @@ def umt(
     if table_grid is not None and own != table_grid:
         made_for = Grid(*table_grid)
         table = sincos_1d(made_for.num_tokens, embed_dim)
-        backbone.register_buffer("pos_embed", resize_grid_table(table, made_for, own).to(backbone.pos_embed.device))
+        device = backbone.patch_embed.proj.weight.device
+        backbone.register_buffer("pos_embed", resize_grid_table(table, made_for, own).to(device))
     return backbone
 
 

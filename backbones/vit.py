@@ -1,7 +1,7 @@
-"""The joint space-time vision transformer: trunk of VideoMAE and of mae_st, from one class and plain options.
+"""The joint space-time vision transformer: trunk of VideoMAE, mae_st and V-JEPA, from one class and plain options.
 
 Sources: Tong et al., "VideoMAE" (arXiv 2203.12602) and MCG-NJU/VideoMAE; Feichtenhofer et al., "Masked Autoencoders As
-Spatiotemporal Learners" (arXiv 2205.09113) and facebookresearch/mae_st.
+Spatiotemporal Learners" (arXiv 2205.09113) and facebookresearch/mae_st. V-JEPA's sizes are in `backbones.vjepa`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Features, Grid
-from backbones.layers import Flavor, PatchEmbed3d, init_linear, plain_blocks
+from backbones.layers import Flavor, PatchEmbed3d, plain_blocks, rotation_of, start_weights
 from backbones.positions import grid_positions, register_positions
 from backbones.tokens import take
 
@@ -27,7 +27,8 @@ class ViT(Backbone):
     The authors' fine-tuning class starts truncated normal with standard deviation 0.02, which matters only for training
     from scratch; mae_st draws q, k and v separately, and its stem xavier-uniform too.
 
-    Clips of another grid than the tables were made for use them interpolated: space bicubic, then time linear.
+    Clips of another grid than the tables were made for use them interpolated: space bicubic, then time linear, or as
+    V-JEPA does it (`backbones.positions.resize_axes_table`). Rotary positions need no interpolation.
 
     Args:
         img_size: side of the square clips that the position tables are made for, in pixels.
@@ -45,7 +46,7 @@ class ViT(Backbone):
         ValueError: when the tubelet does not divide the clip, or the heads the width.
     """
 
-    pos_embed: Tensor
+    pos_embed: Tensor | None
     temporal_pos_embed: Tensor | None
 
     def __init__(
@@ -74,10 +75,11 @@ class ViT(Backbone):
         self.patch_embed = PatchEmbed3d(embed_dim, self.tubelet)
         self.blocks = plain_blocks(embed_dim, depth, num_heads, drop_path_rate, flavor)
         self.norm = nn.LayerNorm(embed_dim, eps=flavor.norm_eps) if final_norm else nn.Identity()
+        self.num_heads, self.flavor = num_heads, flavor
         register_positions(self, flavor.positions, self.table_grid, embed_dim)
         self.cls_token = token(embed_dim) if flavor.cls_token else None
         self.cls_pos_embed = token(embed_dim) if flavor.cls_token else None
-        self.apply(init_linear)
+        start_weights(self, self.blocks, flavor.start)
 
     def forward_intermediates(
         self,
@@ -89,15 +91,19 @@ class ViT(Backbone):
     ) -> list[Features]:
         """Features after the named blocks; see `Backbone.forward_intermediates`."""
         wanted, grid = self.resolve_layers(layers), self.grid(video)
-        positions = grid_positions(self.pos_embed, self.temporal_pos_embed, self.table_grid, grid)
-        x = self.patch_embed(video, keep) + take(positions, keep)
-        num_prefix = 0
+        x = self.patch_embed(video, keep)
+        num_prefix = int(self.cls_token is not None)
+        head_dim = self.embed_dim // self.num_heads
+        rotation = rotation_of(self.flavor, grid, head_dim, keep, x, num_prefix=num_prefix)
+        if self.pos_embed is not None:
+            kind = self.flavor.positions
+            table = grid_positions(self.pos_embed, self.temporal_pos_embed, self.table_grid, grid, kind=kind)
+            x = x + take(table, keep)
         if self.cls_token is not None and self.cls_pos_embed is not None:
-            num_prefix = 1
             x = torch.cat([(self.cls_token + self.cls_pos_embed).expand(len(x), -1, -1), x], 1)
         found = {}
         for index in range(max(wanted, default=-1) + 1):
-            x = self.run_block(index, x)
+            x = self.run_block(index, x, rotation)
             if index in wanted:
                 out = self.norm(x) if norm else x
                 found[index] = Features(out[:, num_prefix:], out[:, :num_prefix], grid, keep)

@@ -1,8 +1,9 @@
 """(visible tokens, query positions) -> predictions at the queries, by a transformer over both.
 
-One class is VideoMAE's decoder and mae_st's; what they differ in are plain arguments. mae_st runs its decoder on the
-unshuffled sequence and VideoMAE on visible tokens followed by mask tokens: attention with positions added beforehand
-does not depend on the order, so both are computed in the second form.
+One class is VideoMAE's decoder, mae_st's and V-JEPA's predictor; what they differ in are plain arguments. mae_st runs
+its decoder on the unshuffled sequence, V-JEPA 2 sorts its by position, and VideoMAE takes visible tokens followed by
+mask tokens: attention does not depend on the order when positions are added beforehand or turn with their tokens, so
+all are computed in the third form.
 """
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from backbones.contract import Features, Grid
-from backbones.layers import Flavor, init_linear, plain_blocks
+from backbones.layers import Flavor, plain_blocks, rotation_of, start_weights
 from backbones.positions import grid_positions, register_positions
 from backbones.tokens import complement, take
 
@@ -29,12 +30,15 @@ class MaskedDecoder(nn.Module):
         depth: number of blocks.
         num_heads: number of heads.
         embed_bias: bias of the projection from `dim` to `width` (mae_st has one, VideoMAE does not).
+        num_mask_tokens: learned tokens to choose from for the queries; V-JEPA has one for each of its masks.
+        zero_mask_tokens: they start as zeros (V-JEPA) instead of truncated normal of standard deviation 0.02.
+        decay_mask_tokens: weight decay applies to them, as in V-JEPA, which exempts vectors only.
         drop_path_rate: drop-path rate of the last block; earlier ones grow linearly from 0.
         flavor: form of blocks and positions. With `cls_token` the decoder has a class token of its own and ignores the
             backbone's prefix tokens, as mae_st does; without, prefix tokens pass through the decoder.
     """
 
-    pos_embed: Tensor
+    pos_embed: Tensor | None
     temporal_pos_embed: Tensor | None
 
     def __init__(
@@ -47,28 +51,35 @@ class MaskedDecoder(nn.Module):
         depth: int,
         num_heads: int,
         embed_bias: bool = False,
+        num_mask_tokens: int = 1,
+        zero_mask_tokens: bool = False,
+        decay_mask_tokens: bool = False,
         drop_path_rate: float = 0.0,
         flavor: Flavor = Flavor(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
-        self.table_grid = grid
+        self.table_grid, self.flavor = grid, flavor
+        self.head_dim, self.decay_mask_tokens = width // num_heads, decay_mask_tokens
         self.embed = nn.Linear(dim, width, bias=embed_bias)
-        self.mask_token = _token(width)
+        self.mask_tokens = nn.ParameterList(_token(width, zero=zero_mask_tokens) for _ in range(num_mask_tokens))
         register_positions(self, flavor.positions, grid, width)
         self.cls_token = _token(width) if flavor.cls_token else None
         self.cls_pos_embed = _token(width) if flavor.cls_token else None
         self.blocks = plain_blocks(width, depth, num_heads, drop_path_rate, flavor)
         self.norm = nn.LayerNorm(width, eps=flavor.norm_eps)
         self.head = nn.Linear(width, out_dim)
-        self.apply(init_linear)
+        start_weights(self, self.blocks, flavor.start)
 
     def no_weight_decay(self) -> set[str]:
         """Tokens and position tables must not decay although they are matrices (VideoMAE, modeling_pretrain.py)."""
-        return {name for name, _ in self.named_parameters(recurse=False)}
+        tokens = set() if self.decay_mask_tokens else {f"mask_tokens.{index}" for index in range(len(self.mask_tokens))}
+        return tokens | {name for name, _ in self.named_parameters(recurse=False)}
 
-    def forward(self, features: Features, query: Int64[Tensor, "batch query"]) -> Float[Tensor, "batch query out_dim"]:
-        """Predictions at `query`: raster indices in the grid of the clip, none of them visible."""
-        return self.head(self.norm(self.states(features, query)[:, -query.shape[1] :]))
+    def forward(
+        self, features: Features, query: Int64[Tensor, "batch query"], mask_token: int = 0
+    ) -> Float[Tensor, "batch query out_dim"]:
+        """Predictions at `query`: raster indices in the grid of the clip; `mask_token` is the number of their token."""
+        return self.head(self.norm(self.states(features, query, mask_token)[:, -query.shape[1] :]))
 
     def everywhere(self, features: Features) -> Float[Tensor, "batch grid_tokens out_dim"]:
         """Predictions at every token of the clip in raster order, visible ones included, as mae_st returns them."""
@@ -79,14 +90,29 @@ class MaskedDecoder(nn.Module):
         order = torch.cat([features.keep, query], 1).argsort(1)
         return self.head(self.norm(take(states, order)))
 
-    def states(self, features: Features, query: Int64[Tensor, "batch query"]) -> Float[Tensor, "batch sequence width"]:
+    def states(
+        self, features: Features, query: Int64[Tensor, "batch query"], mask_token: int = 0
+    ) -> Float[Tensor, "batch sequence width"]:
         """Output of the last block: prefix, then visible tokens, then queries."""
-        table = grid_positions(self.pos_embed, self.temporal_pos_embed, self.table_grid, features.grid)
-        visible = self.embed(features.tokens) + take(table, features.keep)
-        x = torch.cat([self.prefix(features), visible, self.mask_token + take(table, query)], 1)
+        visible, prefix = self.embed(features.tokens), self.prefix(features)
+        rotation = self.rotation(features, query, visible, prefix.shape[1])
+        queries = self.mask_tokens[mask_token].expand(*query.shape, -1)
+        if self.pos_embed is not None:
+            kind, new = self.flavor.positions, features.grid
+            table = grid_positions(self.pos_embed, self.temporal_pos_embed, self.table_grid, new, kind=kind)
+            visible, queries = visible + take(table, features.keep), queries + take(table, query)
+        x = torch.cat([prefix, visible, queries], 1)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, rotation)
         return x
+
+    def rotation(
+        self, features: Features, query: Int64[Tensor, "batch query"], visible: Tensor, num_prefix: int
+    ) -> Float[Tensor, "rows sequence 2 head_dim"] | None:
+        """How attention turns the sequence of `states`, where positions are rotary."""
+        everything = torch.arange(features.grid.num_tokens, device=query.device).expand(len(query), -1)
+        ids = torch.cat([everything if features.keep is None else features.keep, query], 1)
+        return rotation_of(self.flavor, features.grid, self.head_dim, ids, visible, num_prefix=num_prefix)
 
     def prefix(self, features: Features) -> Float[Tensor, "batch prefix width"]:
         """The decoder's own class token where it has one, else the backbone's prefix tokens, embedded."""
@@ -95,6 +121,6 @@ class MaskedDecoder(nn.Module):
         return (self.cls_token + self.cls_pos_embed).expand(len(features.tokens), -1, -1)
 
 
-def _token(width: int) -> nn.Parameter:
-    """A learned token, truncated normal of standard deviation 0.02."""
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))
+def _token(width: int, *, zero: bool = False) -> nn.Parameter:
+    """A learned token: zeros, or truncated normal of standard deviation 0.02."""
+    return nn.Parameter(torch.zeros(1, 1, width) if zero else nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))

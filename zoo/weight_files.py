@@ -20,7 +20,17 @@ from torch import Tensor
 
 MAX_TENSORS = 20_000  # the largest released file of the families has 582; headers of 100 000 entries take seconds
 SPARE_BYTES = 2**28  # tensors that share memory, such as tied weights and expanded tables, claim more than is stored
-WRAPPERS = ("state_dict", "model", "module", "model_state", "model_state_dict")
+# The last three are networks beside each other in a file of V-JEPA, of which its authors evaluate the target encoder.
+WRAPPERS = (
+    "state_dict",
+    "model",
+    "module",
+    "model_state",
+    "model_state_dict",
+    "target_encoder",
+    "ema_encoder",
+    "encoder",
+)
 _REFUSED_CLASS = re.compile(r"GLOBAL (\S+)|Trying to call .*?function (\S+)|class (\S+)", re.S)
 
 

@@ -24,6 +24,10 @@ ONE_PER_FORM = {
     "timm_vit_base_dinov2",
     "timm_vit_pico",
     "hf_videomae_pico",
+    "vjepa_pico",
+    "vjepa_large",
+    "vjepa2_pico",
+    "vjepa2_giant",
 }
 
 

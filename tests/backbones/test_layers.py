@@ -11,7 +11,9 @@ from backbones.layers import (
     PatchEmbed3d,
     patchify,
     plain_blocks,
+    rotation_of,
     start_stem,
+    start_weights,
     unit_length,
     unpatchify,
 )
@@ -136,3 +138,40 @@ def test_unit_length_is_taken_in_float32():
     assert unit_length(x).dtype == torch.float32
     torch.testing.assert_close(unit_length(x), torch.full((1, 1, 4), 0.5))
     assert unit_length(x.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("start", ["normal", "normal_rescaled"])
+def test_v_jepas_start_is_normal_with_or_without_smaller_branches(start):
+    torch.manual_seed(0)
+    module = nn.Module()
+    module.stem, module.blocks = PatchEmbed3d(64, (2, 8, 8)), plain_blocks(64, 3, 2, 0.0, Flavor(qkv_bias="qkv"))
+    start_weights(module, module.blocks, start)
+    assert module.stem.proj.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    for index, block in enumerate(module.blocks, start=1):
+        scale = (2 * index) ** -0.5 if start == "normal_rescaled" else 1.0
+        assert block.attn.qkv.weight.std().item() == pytest.approx(0.02, rel=0.03)
+        assert block.attn.proj.weight.std().item() == pytest.approx(0.02 * scale, rel=0.05)
+        assert block.mlp.fc2.weight.std().item() == pytest.approx(0.02 * scale, rel=0.05)
+        assert not block.mlp.fc2.bias.any()
+
+
+def test_a_rotation_changes_attention_and_no_rotation_is_plain_attention():
+    attention, grid = Attention(12, 2, qkv_bias="qkv"), Grid(1, 2, 2)
+    x = torch.randn(1, 4, 12)
+    assert rotation_of(Flavor(), grid, 6, None, x) is None
+    rotation = rotation_of(Flavor(positions="rotary"), grid, 6, None, x)
+    assert (attention(x, rotation) - attention(x)).abs().max() > 1e-4
+    still = rotation_of(Flavor(positions="rotary"), grid, 6, torch.zeros(1, 4, dtype=torch.int64), x)
+    torch.testing.assert_close(attention(x, still), attention(x))
+
+
+def test_angles_are_computed_in_float32_unless_the_authors_way_is_asked_for():
+    tokens, grid = torch.zeros(1, 1, 24, dtype=torch.bfloat16), Grid(200, 1, 1)
+
+    def rotation(**options) -> torch.Tensor:
+        return rotation_of(Flavor(positions="rotary", **options), grid, 24, None, tokens)
+
+    exact = rotation_of(Flavor(positions="rotary"), grid, 24, None, tokens.float())
+    assert rotation().dtype == rotation(angles="tokens").dtype == torch.bfloat16
+    assert (rotation().float() - exact).abs().max() < 2**-8
+    assert (rotation(angles="tokens").float() - exact).abs().max() > 2**-6

@@ -8,10 +8,12 @@ from backbones.contract import Grid
 from backbones.positions import (
     grid_positions,
     register_positions,
+    resize_axes_table,
     resize_grid_table,
     resize_spatial_table,
     resize_temporal_table,
     sincos_1d,
+    sincos_axes,
 )
 from tests.support import assert_parity, load
 
@@ -85,9 +87,9 @@ def test_separable_tables_sum_space_and_time_in_raster_order():
     assert torch.equal(table[0, 2 * 6 + 1], spatial[0, 1] + temporal[0, 2])
 
 
-def test_only_learned_tables_are_in_the_state_dict():
+def test_learned_tables_and_those_of_v_jepas_files_are_in_the_state_dict():
     names = {}
-    for kind in ("sincos", "separable", "joint"):
+    for kind in ("sincos", "separable", "joint", "vjepa", "rotary"):
         module = nn.Module()
         register_positions(module, kind, Grid(2, 3, 3), 8)
         names[kind] = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
@@ -95,10 +97,57 @@ def test_only_learned_tables_are_in_the_state_dict():
         "sincos": {},
         "separable": {"pos_embed": (1, 9, 8), "temporal_pos_embed": (1, 2, 8)},
         "joint": {"pos_embed": (1, 18, 8)},
+        "vjepa": {"pos_embed": (1, 18, 8)},
+        "rotary": {},
     }
 
 
 def test_unknown_kind_is_named():
     unchecked = getattr(register_positions, "__wrapped__", register_positions)  # as users call it: without type checks
-    with pytest.raises(ValueError, match="'rotary'; choose from"):
-        unchecked(nn.Module(), "rotary", Grid(1, 1, 1), 8)
+    with pytest.raises(ValueError, match="'spiral'; choose from"):
+        unchecked(nn.Module(), "spiral", Grid(1, 1, 1), 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dim", "starts", "widths"),
+    [
+        ("vjepa", 24, (0, 8, 16), (8, 8, 8)),
+        ("vjepa", 16, (0, 6, 12), (6, 6, 6)),
+        ("vjepa_split", 16, (0, 8, 12), (8, 4, 4)),
+        ("vjepa_image", 16, (0, 0, 8), (0, 8, 8)),
+    ],
+)
+def test_v_jepas_tables_by_the_definition(kind, dim, starts, widths):
+    grid = Grid(2, 3, 4)
+    table = sincos_axes(grid, dim, kind=kind)
+    assert table.shape == (1, 24, dim)
+    token, places = 23, (1, 2, 3)
+    for start, width, place in zip(starts, widths, places, strict=True):
+        for channel in range(start, min(start + width, dim)):
+            number = (channel - start) % (width // 2)
+            angle = place * 10000 ** (-number / (width // 2))
+            expected = math.sin(angle) if channel - start < width // 2 else math.cos(angle)
+            assert table[0, token, channel].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_width_that_the_axes_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="width of 10 cannot be shared"):
+        sincos_axes(Grid(1, 2, 2), 10, kind="vjepa_split")
+
+
+def test_v_jepas_table_grows_trilinearly_and_v_jepa_2s_shrinks_in_time_by_leaving_out():
+    old, shorter = Grid(4, 2, 2), Grid(2, 2, 2)
+    table = sincos_axes(old, 24)
+    blended = table.unflatten(1, (2, 2, 4)).mean(2).flatten(1, 2)
+    torch.testing.assert_close(resize_axes_table(table, old, shorter, kind="vjepa"), blended)
+    assert torch.equal(resize_axes_table(table, old, shorter, kind="vjepa_prefix"), table[:, :8])
+    wider = [resize_axes_table(table, old, Grid(2, 4, 4), kind=kind) for kind in ("vjepa", "vjepa_prefix")]
+    assert torch.equal(*wider)
+
+
+def test_positions_of_other_clips_follow_the_kind_of_the_table():
+    old, new = Grid(4, 2, 2), Grid(3, 3, 3)
+    table = sincos_axes(old, 24)
+    expected = resize_axes_table(table, old, new, kind="vjepa")
+    assert torch.equal(grid_positions(table, None, old, new, kind="vjepa"), expected)
+    assert not torch.allclose(grid_positions(table, None, old, new), expected, atol=1e-3)

@@ -8,6 +8,7 @@ from backbones.tokens import complement
 from heads.masked_decoder import MaskedDecoder
 
 GRID = Grid(2, 3, 3)
+ROTARY = Flavor(positions="rotary", qkv_bias="qkv")
 MAE_ST = Flavor(positions="separable", cls_token=True, qkv_bias="qkv")
 
 
@@ -25,7 +26,7 @@ KEEP = torch.tensor([[0, 4, 17], [1, 2, 9]])
 QUERY = complement(KEEP, 18)
 
 
-@pytest.mark.parametrize("options", [{}, {"flavor": MAE_ST, "embed_bias": True}])
+@pytest.mark.parametrize("options", [{}, {"flavor": MAE_ST, "embed_bias": True}, {"flavor": ROTARY}])
 def test_order_of_queries_does_not_matter(options):
     model, order = decoder(**options), torch.randperm(15)
     expected = model(features(KEEP), QUERY)[:, order]
@@ -55,7 +56,7 @@ def test_a_single_query_equals_the_same_query_among_others_when_queries_cannot_s
     assert not torch.allclose(full[:, :4], part, atol=1e-4)
     # Without attention each query depends on its position only, and the rows are equal.
     for block in model.blocks:
-        monkeypatch.setattr(block.attn, "forward", torch.zeros_like)
+        monkeypatch.setattr(block.attn, "forward", lambda x, rotation: torch.zeros_like(x))
     full, part = model(features(KEEP), QUERY), model(features(KEEP), QUERY[:, :4])
     torch.testing.assert_close(part, full[:, :4])
 
@@ -98,7 +99,7 @@ def test_other_grids_use_the_interpolated_table():
     keep = torch.tensor([[0, 39]])
     query = torch.tensor([[7]])
     table = resize_grid_table(sincos_1d(18, 24), GRID, grid)
-    x = torch.cat([model.embed(features(keep).tokens) + table[:, [0, 39]], model.mask_token + table[:, [7]]], 1)
+    x = torch.cat([model.embed(features(keep).tokens) + table[:, [0, 39]], model.mask_tokens[0] + table[:, [7]]], 1)
     for block in model.blocks:
         x = block(x)
     expected = model.head(model.norm(x[:, -1:]))
@@ -121,14 +122,43 @@ def test_gradient_reaches_every_parameter():
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("options", [{}, {"flavor": MAE_ST, "embed_bias": True}])
+@pytest.mark.parametrize("options", [{}, {"flavor": MAE_ST, "embed_bias": True}, {"flavor": ROTARY}])
 def test_compiles_without_graph_breaks(options):
     model = decoder(**options)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(features(KEEP), QUERY), model(features(KEEP), QUERY))
 
 
+def test_each_mask_token_is_a_query_of_its_own():
+    model = decoder(num_mask_tokens=3)
+    one, same, other = (model(features(KEEP), QUERY, token) for token in (0, 0, 2))
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other)
+    assert torch.equal(decoder(num_mask_tokens=3)(features(KEEP), QUERY), one)
+
+
+def test_mask_tokens_may_start_as_zeros_and_may_decay():
+    model = decoder(num_mask_tokens=2, zero_mask_tokens=True, decay_mask_tokens=True)
+    assert not any(token.any() for token in model.mask_tokens)
+    assert all(token.any() for token in decoder(num_mask_tokens=2).mask_tokens)
+    assert model.no_weight_decay() == set()
+    assert decoder(num_mask_tokens=2).no_weight_decay() == {"mask_tokens.0", "mask_tokens.1"}
+
+
+def test_rotary_positions_tell_queries_apart_and_leave_prefix_tokens_alone():
+    model = decoder(flavor=ROTARY)
+    model.requires_grad_(False)
+    inputs = features(KEEP, num_prefix=1)
+    predictions = model(inputs, QUERY)
+    assert (predictions[:, 0] - predictions[:, 1]).abs().max() > 1e-4
+    order = torch.randperm(15)
+    torch.testing.assert_close(model(inputs, QUERY[:, order]), predictions[:, order])
+    # All at one place is no rotation, except for the prefix, which has no place to be moved from.
+    still = model(inputs._replace(keep=KEEP * 0), QUERY * 0)
+    torch.testing.assert_close(still[:, 0], still[:, 1])
+
+
 def test_tokens_and_tables_do_not_decay():
-    assert decoder().no_weight_decay() == {"mask_token"}
+    assert decoder().no_weight_decay() == {"mask_tokens.0"}
     tables = {"pos_embed", "temporal_pos_embed", "cls_token", "cls_pos_embed"}
-    assert decoder(flavor=MAE_ST).no_weight_decay() == {"mask_token", *tables}
+    assert decoder(flavor=MAE_ST).no_weight_decay() == {"mask_tokens.0", *tables}

@@ -26,7 +26,7 @@ def obstacle(backbone: Backbone, objective: str) -> str:
 
 
 def mask_for(backbone: Backbone, preferred: str) -> str:
-    """The kind of mask that a backbone gets: the preferred one, or "tube" where every frame must keep one set."""
+    """The preferred kind of mask (or truncation of V-JEPA's), or "tube" for who must keep one set in every frame."""
     return "tube" if backbone.needs_tube_masks else preferred
 
 

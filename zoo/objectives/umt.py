@@ -16,9 +16,9 @@ from backbones.contract import Backbone, Features
 from backbones.teacher import Lesson, Teacher, taught_layers
 from backbones.tokens import take
 from heads.alignment import AlignmentHead
-from zoo import masks
+from zoo import masks, pictures
 from zoo.batch import Batch
-from zoo.objectives.contract import Loss, Objective
+from zoo.objectives.contract import Loss, Objective, Picture
 
 Vectors = Float[Tensor, "batch tokens dim"]
 # Masks that need no teacher, by our names; "attention" is drawn from the teacher's saliency.
@@ -181,6 +181,21 @@ class UMT(Objective):
         found = self.student.forward_intermediates(video, [*earlier, last], keep, norm=False)
         norm = self.student.norm
         return [*(it._replace(tokens=norm(it.tokens), prefix=norm(it.prefix)) for it in found[:-1]), found[-1]]
+
+    @torch.no_grad()
+    def picture(self, batch: Batch, pixels: Float[Tensor, "batch 3 frames height width"]) -> Picture:
+        """The visible patches, the teacher's features, and the student's predictions where it saw something."""
+        lesson = self.teach(batch.video)
+        keep, target = self.draw(batch.video, lesson.saliency), lesson.features[-1]
+        predicted = self.head(self.states(batch.video, keep))[-1].tokens
+        palette, tubelet = pictures.Palette(target.tokens), self.student.tubelet
+        panels = {
+            "shown": pictures.visible(pixels, keep, tubelet),
+            "teacher's features": pictures.paint(palette(target.tokens), target.grid, tubelet),
+            "predicted": pictures.paint(palette(predicted), target.grid, tubelet, keep),
+        }
+        note = "UMT predicts the teacher's features at the patches it sees; colours are their principal components."
+        return Picture(panels, note)
 
     def distance(self, predictions: Sequence[Vectors], targets: Sequence[Vectors]) -> Float[Tensor, ""]:
         """Mean of the loss over layers, in float32 or finer."""

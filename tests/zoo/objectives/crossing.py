@@ -1,10 +1,9 @@
 """Small members of every kind of backbone, and every objective around any of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from zoo.objectives.umt import umt_for
-from zoo.objectives.vjepa import vjepa_for
 
 from backbones.contract import Backbone
 from backbones.frames import FrameTeacher
@@ -13,6 +12,8 @@ from zoo.objectives.contract import Objective
 from zoo.objectives.mae import mae_for
 from zoo.objectives.matrix import mask_for
 from zoo.objectives.self_distillation import self_distillation_for
+from zoo.objectives.umt import umt_for
+from zoo.objectives.vjepa import PREDICTOR, vjepa_for
 from zoo.registry import create_backbone
 
 SIDE, FRAMES, CLASSES = 16, 4, 3
@@ -50,8 +51,18 @@ def umt(backbone: Backbone, name: str) -> Objective:
 
 
 def vjepa(backbone: Backbone, name: str) -> Objective:
-    mask = mask_for(backbone, "multiblock")
-    return vjepa_for(backbone, SIDE, FRAMES, mask=mask, predictor_dim=16, predictor_depth=1, predictor_heads=2)
+    truncation = mask_for(backbone, "first")
+    return vjepa_for(
+        backbone,
+        SIDE,
+        FRAMES,
+        steps=20,
+        truncation=truncation,
+        predictor_dim=16,
+        predictor_depth=1,
+        predictor_heads=2,
+        predictor_flavor=replace(PREDICTOR, start="xavier"),
+    )
 
 
 def self_distillation(backbone: Backbone, name: str) -> Objective:

@@ -286,7 +286,7 @@ def test_mae_st_reconstruction_repeats_the_predicted_frame_of_a_tubelet():
 
 def test_decoder_size_follows_the_student():
     mae = mae_for(vit_pico(), 24, 16)
-    assert (mae.decoder.mask_token.shape[-1], len(mae.decoder.blocks)) == (32, 4)
+    assert (mae.decoder.mask_tokens[0].shape[-1], len(mae.decoder.blocks)) == (32, 4)
     assert mae.decoder.table_grid == Grid(8, 3, 3)
 
 

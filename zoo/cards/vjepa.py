@@ -1,0 +1,219 @@
+"""V-JEPA and V-JEPA 2: architectures, predictors and the layouts of their files.
+
+Sources: facebookresearch/jepa (src/models, configs/pretrain), facebookresearch/vjepa2 (src/models, src/hub) and
+transformers' VJEPA2. Clips of the reported evaluations: the attentive probes on Kinetics, Table 17 of arXiv 2404.08471
+and Appendix C of arXiv 2506.09985.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from backbones import vjepa
+from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, Rule, join, rename, unsqueeze
+
+_OPTIONAL = ("decoder.*",)
+# A training file holds `encoder`, `target_encoder` and `predictor`, each with names that begin with module.backbone;
+# `zoo.weight_files` takes the target encoder, which the authors evaluate.
+OFFICIAL = Converter(
+    name="V-JEPA encoder",
+    needs=("pos_embed", "patch_embed.proj.weight", "blocks.*.attn.qkv.bias", "norm.weight"),
+    lacks=("cls_token", "head.weight", "time_embed", "temporal_pos_embed"),
+    rules=(rename("*", "backbone.*"),),
+    optional=_OPTIONAL,
+)
+OFFICIAL_IMAGE = Converter(
+    name="V-JEPA image encoder",
+    needs=OFFICIAL.needs,
+    lacks=OFFICIAL.lacks,
+    # An image model embeds with a 2-D kernel.
+    rules=(
+        unsqueeze("patch_embed.proj.weight", "backbone.patch_embed.proj.weight", dim=2),
+        rename("*", "backbone.*"),
+    ),
+    optional=_OPTIONAL,
+)
+OFFICIAL_2 = Converter(
+    name="V-JEPA 2 encoder",
+    needs=("patch_embed.proj.weight", "blocks.*.attn.qkv.bias", "norm.weight"),
+    lacks=OFFICIAL.lacks,
+    rules=(rename("*", "backbone.*"),),
+    # The authors' loaders tolerate a table, for which networks with rotary positions have no use.
+    drop=("pos_embed",),
+    optional=_OPTIONAL,
+)
+OFFICIAL_PREDICTOR = Converter(
+    name="V-JEPA predictor",
+    needs=("predictor_embed.weight", "predictor_blocks.*.attn.qkv.weight", "mask_tokens.0"),
+    rules=(
+        rename("predictor_embed.*", "decoder.embed.*"),
+        rename("predictor_pos_embed", "decoder.pos_embed"),
+        rename("mask_tokens.*", "decoder.mask_tokens.*"),
+        rename("predictor_blocks.*", "decoder.blocks.*"),
+        rename("predictor_norm.*", "decoder.norm.*"),
+        rename("predictor_proj.*", "decoder.head.*"),
+    ),
+)
+
+
+def _hf_blocks(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """Rules for the blocks under `theirs`: separate q, k and v become one."""
+    attention = tuple(
+        join(
+            tuple(f"{theirs}.attention.{name}.{kind}" for name in ("query", "key", "value")), f"{ours}.attn.qkv.{kind}"
+        )
+        for kind in ("weight", "bias")
+    )
+    return (*attention, rename(f"{theirs}.attention.proj.*", f"{ours}.attn.proj.*"), rename(f"{theirs}.*", f"{ours}.*"))
+
+
+def _hf_encoder(prefix: str) -> tuple[Rule, ...]:
+    return (
+        rename(f"{prefix}encoder.embeddings.patch_embeddings.proj.*", "backbone.patch_embed.proj.*"),
+        *_hf_blocks(f"{prefix}encoder.layer.*", "backbone.blocks.*"),
+        rename(f"{prefix}encoder.layernorm.*", "backbone.norm.*"),
+    )
+
+
+def _hf_predictor(num_mask_tokens: int) -> tuple[Rule, ...]:
+    """Rules for the predictor; its mask tokens are one tensor there and separate here."""
+    tokens = Rule(
+        ("predictor.embeddings.mask_tokens",),
+        tuple(f"decoder.mask_tokens.{index}" for index in range(num_mask_tokens)),
+        lambda stacked: [it.contiguous() for it in stacked[0].unbind()],
+        lambda parts: [torch.stack(parts)],
+    )
+    return (
+        tokens,
+        rename("predictor.embeddings.predictor_embeddings.*", "decoder.embed.*"),
+        *_hf_blocks("predictor.layer.*", "decoder.blocks.*"),
+        rename("predictor.layernorm.*", "decoder.norm.*"),
+        rename("predictor.proj.*", "decoder.head.*"),
+    )
+
+
+def transformers_model(num_mask_tokens: int = 10) -> Converter:
+    """Layout of transformers' VJEPA2Model, encoder and predictor; every released file has 10 mask tokens."""
+    return Converter(
+        name="V-JEPA 2, transformers",
+        needs=("encoder.layer.*.attention.query.weight", "predictor.embeddings.mask_tokens"),
+        rules=(*_hf_encoder(""), *_hf_predictor(num_mask_tokens)),
+    )
+
+
+def _hf_classifier() -> Converter:
+    """Layout of transformers' VJEPA2ForVideoClassification: an attentive head over the encoder's tokens."""
+    theirs, ours = "pooler.cross_attention_layer", "head.cross"
+    layers, blocks = "pooler.self_attention_layers.*", "head.blocks.*"
+    rules: list[Rule] = [rename("pooler.query_tokens", "head.query"), rename("classifier.*", "head.linear.*")]
+    for kind in ("weight", "bias"):
+        key_value = tuple(f"{theirs}.cross_attn.{name}_proj.{kind}" for name in "kv")
+        qkv = tuple(f"{layers}.self_attn.{name}_proj.{kind}" for name in "qkv")
+        rules += [
+            rename(f"{theirs}.cross_attn.q_proj.{kind}", f"{ours}.xattn.q.{kind}"),
+            join(key_value, f"{ours}.xattn.kv.{kind}"),
+            join(qkv, f"{blocks}.attn.qkv.{kind}"),
+            rename(f"{layers}.self_attn.out_proj.{kind}", f"{blocks}.attn.proj.{kind}"),
+        ]
+    for prefix, name in ((theirs, ours), (layers, blocks)):
+        rules += [rename(f"{prefix}.layer_norm{index}.*", f"{name}.norm{index}.*") for index in (1, 2)]
+        rules.append(rename(f"{prefix}.mlp.*", f"{name}.mlp.*"))
+    return Converter(
+        name="V-JEPA 2 classifier, transformers",
+        needs=("vjepa2.encoder.layer.*.attention.query.weight", "classifier.weight"),
+        rules=(*_hf_encoder("vjepa2."), *rules),
+        # Transformers' classifiers carry a predictor that they never call.
+        drop=("vjepa2.predictor.*",),
+    )
+
+
+TRANSFORMERS = transformers_model()
+TRANSFORMERS_CLASSIFIER = _hf_classifier()
+
+# Predictors of the released files, as arguments of `heads.masked_decoder.MaskedDecoder`; `dim` and `out_dim` are the
+# backbone's width. The first V-JEPA gives its predictor as many heads as the encoder has, 16; V-JEPA 2 gives it 12, and
+# its files hold 10 mask tokens.
+_PREDICTOR = {"width": 384, "depth": 12, "embed_bias": True, "zero_mask_tokens": True, "decay_mask_tokens": True}
+_PREDICTOR_1 = {**_PREDICTOR, "num_heads": 16, "num_mask_tokens": 2, "flavor": vjepa.VJEPA}
+_PREDICTOR_2 = {**_PREDICTOR, "num_heads": 12, "num_mask_tokens": 10, "flavor": vjepa.VJEPA2}
+PREDICTORS: Mapping[str, Mapping[str, Any]] = {
+    "vjepa_large": _PREDICTOR_1,
+    "vjepa_huge": _PREDICTOR_1,
+    "vjepa2_large": _PREDICTOR_2,
+    "vjepa2_huge": _PREDICTOR_2,
+    "vjepa2_giant": _PREDICTOR_2,
+}
+
+CLIP = ClipSpec(num_frames=16, sampling="dense", stride=4, img_size=224, clips=8, crops=3)
+# 64 frames at 4 per second: every eighth of a video with 30.
+CLIP_2 = ClipSpec(num_frames=64, sampling="dense", stride=8, img_size=256, clips=8, crops=3)
+PICO_CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24, flip=False)
+SHRINK = {"img_size": 16, "num_frames": 4, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
+
+# The published probes: attention by a learned query, 16 heads whatever the encoder has; four blocks in V-JEPA 2.
+PROBE = Classifier(pool="mean", kind="attentive", num_heads=16)
+PROBE_2 = Classifier(pool="mean", kind="attentive", num_heads=16, depth=4)
+
+
+def _vjepa(name: str, *notes: str) -> Architecture:
+    return Architecture(
+        name=name,
+        family="vjepa",
+        build=getattr(vjepa, name),
+        clip=CLIP,
+        classifier=PROBE if name in PREDICTORS else Classifier(pool="mean"),
+        converters=(OFFICIAL,),
+        objective="vjepa",
+        source="arXiv 2404.08471; facebookresearch/jepa",
+        code_licence="CC-BY-NC-4.0 (the authors' code; ours is Apache-2.0)",
+        shrink=SHRINK,
+        notes=notes,
+    )
+
+
+def _vjepa2(name: str, *notes: str) -> Architecture:
+    return Architecture(
+        name=name,
+        family="vjepa2",
+        build=getattr(vjepa, name),
+        clip=CLIP_2,
+        classifier=PROBE_2,
+        converters=(OFFICIAL_2, TRANSFORMERS, TRANSFORMERS_CLASSIFIER),
+        objective="vjepa",
+        source="arXiv 2506.09985; facebookresearch/vjepa2",
+        code_licence="MIT (the authors' code; ours is Apache-2.0)",
+        shrink=SHRINK,
+        notes=("transformers' classifiers pool with as many heads as the encoder has, the authors' with 16", *notes),
+    )
+
+
+def _pico(name: str, family: str) -> Architecture:
+    return Architecture(
+        name=name,
+        family=family,
+        build=getattr(vjepa, name),
+        clip=PICO_CLIP,
+        classifier=Classifier(pool="mean"),
+        objective="vjepa",
+        source="the family's form at a size for the embedded suite",
+        notes=("for the embedded suite", "starts xavier-uniform like vit_pico"),
+    )
+
+
+_HUGE_NOTE = "published at 224 and at 384 px: img_size=384 builds the second"
+_UNPUBLISHED = "a size of the authors' code for which they released no weights"
+
+ARCHITECTURES = (
+    _vjepa("vjepa_tiny", _UNPUBLISHED),
+    _vjepa("vjepa_small", _UNPUBLISHED),
+    _vjepa("vjepa_base", _UNPUBLISHED),
+    _vjepa("vjepa_large"),
+    _vjepa("vjepa_huge", _HUGE_NOTE),
+    _vjepa2("vjepa2_large"),
+    _vjepa2("vjepa2_huge"),
+    _vjepa2("vjepa2_giant", "published at 256 and at 384 px, which differ in weights only"),
+    _pico("vjepa_pico", "vjepa"),
+    _pico("vjepa2_pico", "vjepa2"),
+)
+CARDS: tuple[Card, ...] = ()

@@ -1,0 +1,220 @@
+"""V-JEPA: predict the features that a slowly following copy of the student gives to the whole clip.
+
+Sources: V-JEPA (arXiv 2404.08471; facebookresearch/jepa, app/vjepa/train.py) and V-JEPA 2 (arXiv 2506.09985;
+facebookresearch/vjepa2, app/vjepa/train.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from backbones.contract import Backbone, Grid
+from backbones.layers import Flavor
+from backbones.tokens import take
+from heads.masked_decoder import MaskedDecoder
+from zoo import pictures
+from zoo.batch import Batch
+from zoo.ema import LinearMomentum, Target
+from zoo.multiblock import LONG_RANGE, SHORT_RANGE, RandomTube, Split, Splitter
+from zoo.objectives.contract import Loss, Objective, Picture
+
+MASKS = ("multiblock", "tube")
+PREDICTOR = Flavor(positions="vjepa", qkv_bias="qkv", start="normal")
+# Queries differ in number from mask to mask.
+Pair = tuple[Float[Tensor, "batch _ dim"], Float[Tensor, "batch _ dim"]]
+
+
+class VJEPA(Objective):
+    """Feature prediction with any backbone that can drop tokens.
+
+    The target sees the whole clip once for all masks; the student sees the visible tokens of each mask. Targets are
+    layer-normed over channels, without learned scale. The loss is the mean of |prediction - target| ** exponent /
+    exponent over clips, queries and channels, averaged over masks.
+
+    Downstream the authors use the target: `objective.target.network`.
+
+    Args:
+        student: the backbone.
+        predictor: predicts `student.embed_dim` channels; has mask tokens for all masks.
+        masks: what is seen and what is predicted; one pass of student and predictor each.
+        momentum: of the target.
+        exponent: 1 is the published loss.
+        variance_weight: of a penalty on predictions whose channels vary less than 1 over a clip; 0 in every published
+            recipe.
+        mask_tokens: number of the mask token for each mask; None for one after the other, from the beginning again when
+            they are used up, as V-JEPA does it. V-JEPA 2 tells clip lengths apart instead of masks: (0, 0) for its
+            first clip length.
+
+    Raises:
+        ValueError: for a student that cannot drop tokens, a predictor of another width, and mask tokens that do not
+            exist.
+    """
+
+    def __init__(
+        self,
+        student: Backbone,
+        predictor: MaskedDecoder,
+        masks: Sequence[Splitter],
+        *,
+        momentum: LinearMomentum,
+        exponent: float = 1.0,
+        variance_weight: float = 0.0,
+        mask_tokens: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if not student.drops_tokens:
+            raise ValueError(f"{type(student).__name__} cannot drop tokens, which V-JEPA needs")
+        if predictor.head.out_features != student.embed_dim:
+            raise ValueError(
+                f"the predictor gives {predictor.head.out_features} channels, but the targets have {student.embed_dim}"
+            )
+        there = len(predictor.mask_tokens)
+        tokens = [index % there for index in range(len(masks))] if mask_tokens is None else list(mask_tokens)
+        if len(tokens) != len(masks) or any(not 0 <= token < there for token in tokens):
+            raise ValueError(f"{len(masks)} masks cannot use the mask tokens {tokens}; the predictor has {there}")
+        self.student, self.predictor, self.target = student, predictor, Target(student)
+        self.masks, self.mask_tokens, self.momentum = tuple(masks), tokens, momentum
+        self.exponent, self.variance_weight = exponent, variance_weight
+
+    def forward(self, batch: Batch) -> Loss:
+        """Loss of one batch with freshly drawn masks.
+
+        Logs `blank_loss`, what predicting the mean of the targets per channel would give, and `target_std`, their
+        standard deviation around it. Both fall towards zero when the features collapse, as the loss does then.
+        """
+        return self.loss(self.predict(batch.video, self.draw(batch.video)))
+
+    def draw(self, video: Float[Tensor, "batch 3 frames height width"]) -> list[Split]:
+        """What is seen and predicted under each mask; they share the draws that are made once for a batch."""
+        grid, device = self.student.grid(video), video.device
+        counter = int(torch.randint(2**31, (1,), generator=self.generator))
+        splits = [mask(grid, len(video), self.generator, counter=counter) for mask in self.masks]
+        return [Split(split.keep.to(device), split.query.to(device)) for split in splits]
+
+    def predict(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        splits: Sequence[Split],
+        mask_tokens: Sequence[int] | None = None,
+    ) -> list[Pair]:
+        """Predictions and targets at the queries of each mask, in raster order.
+
+        Args:
+            video: clips.
+            splits: from `draw`.
+            mask_tokens: in place of the objective's own, for batches that mix clip lengths.
+        """
+        targets, pairs = self.targets(video), []
+        for split, token in zip(splits, self.mask_tokens if mask_tokens is None else mask_tokens, strict=True):
+            prediction = self.predictor(self.student.forward_features(video, split.keep), split.query, token)
+            pairs.append((prediction, take(targets, split.query)))
+        return pairs
+
+    @torch.no_grad()
+    def targets(self, video: Float[Tensor, "batch 3 frames height width"]) -> Float[Tensor, "batch tokens dim"]:
+        """What the following copy makes of whole clips, normed over channels with an epsilon of 1e-5."""
+        tokens = self.target.network.forward_features(video).tokens
+        return F.layer_norm(tokens.to(torch.promote_types(tokens.dtype, torch.float32)), tokens.shape[-1:])
+
+    def loss(self, pairs: Sequence[Pair]) -> Loss:
+        """Loss and logs from predictions and targets."""
+        error = torch.stack([self.distance(prediction - target) for prediction, target in pairs]).mean()
+        with torch.no_grad():
+            spreads = [target - target.mean((0, 1)) for _, target in pairs]
+            logs = {
+                "blank_loss": torch.stack([self.distance(spread) for spread in spreads]).mean(),
+                "target_std": torch.stack([spread.square().mean().sqrt() for spread in spreads]).mean(),
+            }
+        if not self.variance_weight:
+            return Loss(error, logs)
+        penalty = self.variance_penalty([prediction for prediction, _ in pairs])
+        return Loss(error + self.variance_weight * penalty, {**logs, "variance_penalty": penalty.detach()})
+
+    def distance(self, difference: Tensor) -> Float[Tensor, ""]:
+        """Mean of |difference| ** exponent / exponent."""
+        if self.exponent == 1:
+            return difference.abs().mean()
+        return (difference.abs() ** self.exponent).mean() / self.exponent
+
+    def variance_penalty(self, predictions: Sequence[Tensor]) -> Float[Tensor, ""]:
+        """How far channels stay below a standard deviation of 1 over the queries of a clip, averaged over masks first.
+
+        Source: facebookresearch/jepa, app/vjepa/train.py, reg_fn.
+        """
+        deviations = [(prediction.float().var(1) + 1e-4).sqrt() for prediction in predictions]
+        return F.relu(1 - torch.stack(deviations).mean(0)).mean()
+
+    @torch.no_grad()
+    def picture(self, batch: Batch, pixels: Float[Tensor, "batch 3 frames height width"]) -> Picture:
+        """The target's features of whole clips, and under each mask what is seen and what is predicted elsewhere."""
+        splits, targets = self.draw(batch.video), self.targets(batch.video)
+        grid, tubelet, palette = self.student.grid(batch.video), self.student.tubelet, pictures.Palette(targets)
+        panels = {"target's features": pictures.paint(palette(targets), grid, tubelet)}
+        pairs = self.predict(batch.video, splits)
+        for number, (split, (prediction, _)) in enumerate(zip(splits, pairs, strict=True), start=1):
+            panels[f"shown, mask {number}"] = pictures.visible(pixels, split.keep, tubelet)
+            panels[f"predicted, mask {number}"] = pictures.paint(palette(prediction), grid, tubelet, split.query)
+        note = "V-JEPA predicts the target's features where it sees nothing; colours are their principal components."
+        return Picture(panels, note)
+
+    def after_step(self, step: int) -> None:
+        """Let the target follow the student that was just updated."""
+        self.target.follow(self.student, self.momentum(step))
+
+
+def vjepa_for(
+    student: Backbone,
+    img_size: int,
+    num_frames: int,
+    *,
+    steps: int,
+    mask: str = "multiblock",
+    truncation: str = "first",
+    predictor_dim: int | None = None,
+    predictor_depth: int = 12,
+    predictor_heads: int | None = None,
+    predictor_flavor: Flavor = PREDICTOR,
+) -> VJEPA:
+    """V-JEPA with its two masks for any backbone; prefix tokens, if it has some, pass through the predictor.
+
+    Args:
+        student: the backbone.
+        img_size: side of the clips in pixels.
+        num_frames: frames of the clips.
+        steps: optimiser steps of the run; the target's momentum grows from 0.998 towards 1 over 1.25 times as many.
+        mask: "multiblock": V-JEPA's short and long range; "tube": one random tube mask of ratio 0.9.
+        truncation: of "multiblock"; see `zoo.multiblock.Multiblock`. Divided attention needs "tube" here or as `mask`.
+        predictor_dim: width of the predictor; the student's width times 3 / 8 when None, as for ViT-L, rounded to whole
+            heads.
+        predictor_depth: blocks of the predictor.
+        predictor_heads: heads of the predictor; one for each 24 channels when None, as for ViT-L.
+        predictor_flavor: form of the predictor's blocks, positions and initial weights; by default V-JEPA's.
+            `start="xavier"` suits widths far below 384.
+
+    Raises:
+        ValueError: for an unknown mask.
+    """
+    if mask not in MASKS:
+        raise ValueError(f"unknown mask {mask!r}; choose from {MASKS}")
+    heads = predictor_heads or max(1, round((predictor_dim or student.embed_dim * 3 / 8) / 24))
+    grid: Grid = student.grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta"))
+    multiblock = tuple(replace(it, truncation=truncation) for it in (SHORT_RANGE, LONG_RANGE))
+    masks: tuple[Splitter, ...] = multiblock if mask == "multiblock" else (RandomTube(),)
+    predictor = MaskedDecoder(
+        student.embed_dim,
+        student.embed_dim,
+        grid,
+        width=predictor_dim or 24 * heads,
+        depth=predictor_depth,
+        num_heads=heads,
+        embed_bias=True,
+        num_mask_tokens=len(masks),
+        zero_mask_tokens=True,
+        decay_mask_tokens=True,
+        flavor=predictor_flavor,
+    )
+    return VJEPA(student, predictor, masks, momentum=LinearMomentum(start=0.998, final=1.0, steps=round(1.25 * steps)))
