@@ -135,7 +135,7 @@ def _teach(comparison: Comparison, one: System) -> Run | None:
 def teacher_clip(suite: Suite, one: System, teacher: Teacher) -> ClipSpec:
     """The clips that a teacher is trained on: the student's, or single frames of them."""
     clip = suite.tasks[0].clip_spec(one.clip)
-    return replace(clip, num_frames=1) if teacher.lessons == STILLS else clip
+    return replace(clip, num_frames=1, stride=1) if teacher.lessons == STILLS else clip
 
 
 def _pretrain(comparison: Comparison, one: System, seed: int, teacher: Run | None) -> Run:

@@ -9,7 +9,8 @@ import torch
 
 import zoo
 from benchmarks import cli
-from zoo.registry import list_models
+from zoo.objectives.matrix import OBJECTIVES, TITLES, statement
+from zoo.registry import create_backbone, list_models
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -49,3 +50,14 @@ def test_the_table_of_members_names_every_architecture():
     for name in list_models():
         family, _, member = name.rpartition("_")
         assert f"`{name}`" in table or f"`_{member}`" in table or f"`{family.removesuffix('_joint')}_joint_*`" in table
+
+
+def test_the_table_of_objectives_says_what_the_zoo_says():
+    table = README.partition("<!-- objectives -->\n")[2].partition("<!-- /objectives -->")[0].splitlines()
+    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
+    assert head == ["backbone", *TITLES.values()]
+    for name, *cells in rows:
+        backbone = create_backbone(name.split("`")[1])
+        for objective, cell in zip(OBJECTIVES, cells, strict=True):
+            said = statement(backbone, objective)
+            assert cell == ("no" if said.startswith("no: ") else "with tube masks" if "tube" in said else "trains")
