@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,7 +80,8 @@ def our_loss(objective: UMT, video: Tensor, lesson: Lesson) -> Tensor:
 def plain_loss(objective: UMT, video: Tensor, lesson: Lesson) -> Tensor:
     """The same loss in the authors' way, on the same weights."""
     objective.generator.manual_seed(MASK_SEED)
-    student, head, batch = objective.student, objective.head, len(video)
+    student: Any = objective.student
+    head, batch = objective.head, len(video)
     keep = objective.draw(video, lesson.saliency)
     x = student.patch_embed.proj(video).flatten(2).transpose(1, 2) + student.pos_embed
     visible = torch.zeros(x.shape[:2], dtype=torch.bool).scatter_(1, keep, True)
