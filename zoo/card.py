@@ -194,7 +194,6 @@ class Converter:
         drop: templates of their keys that have no place in our models.
         optional: templates of our keys that a model may lack (`decoder.*`, and `backbone.norm.*` of a pretraining file
             read into the fine-tuning form); every other leftover is an error.
-        computed: templates of our keys that a file may lack because the model has computed them (a fixed table).
     """
 
     name: str
@@ -203,7 +202,6 @@ class Converter:
     lacks: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     optional: tuple[str, ...] = ("decoder.*",)
-    computed: tuple[str, ...] = ()
 
     def matches(self, keys: list[str]) -> bool:
         """Whether a file with these keys has this layout."""

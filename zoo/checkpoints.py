@@ -64,7 +64,7 @@ def load_checkpoint(
         raise TypeError(f"weights come from a file or a state dict, not from {source!r}")
     path = "<state dict>" if isinstance(source, Mapping) else str(source)
     contents = unwrap(source, path) if isinstance(source, Mapping) else read_weights(source)
-    own = model.state_dict()
+    own = model.state_dict(keep_vars=True)
     try:
         found = recognise(contents.state, model.spec.architecture.converters if model.spec else (), own)
         report = LoadReport(source=path, layout=found.layout.name)

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.card import State
-from zoo.layouts import Recognised, is_computed, is_optional
+from zoo.layouts import Recognised, is_optional
 from zoo.load_report import LoadReport
 from zoo.reshape import Inflation, inflate_kernel, resize_positions, select_classes
 
@@ -31,7 +31,7 @@ def fit_to_model(
 
     Args:
         found: tensors under our names.
-        own: tensors of the model.
+        own: tensors of the model; its parameters as such, which tells fixed tables from learned ones.
         report: what happened is written here.
         tubelet: pixels per token of the model, for hints.
         strict: whether names that do not match are errors.
@@ -49,7 +49,7 @@ def fit_to_model(
     if inflate is not None and TIME in own and TIME not in state:
         state[TIME] = torch.zeros_like(own[TIME])
         report.resized[TIME] = "zeros, as there is one frame in the file"
-    needed = {name: it for name, it in own.items() if name in state or not is_computed(found.layout, name)}
+    needed = {name: it for name, it in own.items() if name in state or not _is_fixed(name, own)}
     _check_names(state, needed, report, strict=strict)
     state = {name: _shaped(name, state[name], own[name], report, resize, inflate) for name in own if name in state}
     if wrong := {name: tensor for name, tensor in state.items() if tensor.shape != own[name].shape}:
@@ -67,12 +67,17 @@ def _leave_out(found: Recognised, own: Mapping[str, Tensor], report: LoadReport)
     for name in state:
         if name not in own and is_optional(found.layout, name):
             reasons[name] = "not part of this form of the model"
-        elif name in own and is_computed(found.layout, name) and state[name].shape != own[name].shape:
+        elif _is_fixed(name, own) and state[name].shape != own[name].shape:
             reasons[name] = "for other clips; the model has computed its own"
     reasons.update(_replaced_head(state, own))
     report.dropped.update(reasons)
     report.unexpected += found.converted.unexpected
     return {name: tensor for name, tensor in state.items() if name not in reasons}
+
+
+def _is_fixed(name: str, own: Mapping[str, Tensor]) -> bool:
+    """Whether this is a position table that the model has computed: a file may lack it."""
+    return name == SPACE and name in own and not isinstance(own[name], nn.Parameter)
 
 
 def _replaced_head(state: State, own: Mapping[str, Tensor]) -> dict[str, str]:

@@ -111,11 +111,6 @@ def is_optional(layout: Converter, name: str) -> bool:
     return any(fits(template, name) for template in layout.optional)
 
 
-def is_computed(layout: Converter, name: str) -> bool:
-    """Whether a file may lack this one of our names, as the model has it already."""
-    return any(fits(template, name) for template in layout.computed)
-
-
 def _unknown(state: Mapping[str, Tensor], converters: Iterable[Converter]) -> str:
     """What to say about keys that belong to no layout."""
     keys = list(state)

@@ -147,10 +147,10 @@ def measure(candidates: dict[str, Callable[[], float]], rounds: int) -> tuple[Ti
     return seconds, losses
 
 
-def summary(seconds: Times, losses: Times) -> dict[str, Any]:
-    """Medians, the range of the ratio over rounds, and how far the losses are apart."""
-    ratios = [theirs / ours for ours, theirs in zip(seconds["zoo"], seconds["transformers"], strict=True)]
-    apart = [abs(ours - theirs) for ours, theirs in zip(losses["zoo"], losses["transformers"], strict=True)]
+def summary(seconds: Times, losses: Times, baseline: str = "transformers") -> dict[str, Any]:
+    """Medians, the range of the ratio of `baseline` to ours over rounds, and how far the losses are apart."""
+    ratios = [theirs / ours for ours, theirs in zip(seconds["zoo"], seconds[baseline], strict=True)]
+    apart = [abs(ours - theirs) for ours, theirs in zip(losses["zoo"], losses[baseline], strict=True)]
     return {
         "median_s": {name: statistics.median(values) for name, values in seconds.items()},
         "ratio_median": statistics.median(ratios),

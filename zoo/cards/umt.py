@@ -26,7 +26,6 @@ PRETRAIN = Converter(
     ),
     # The fine-tuning form has its norm in the head, and the authors start that afresh.
     optional=("decoder.*", "backbone.norm.*"),
-    computed=("backbone.pos_embed",),
 )
 FINETUNE = Converter(
     name="UMT fine-tuned",
@@ -39,7 +38,6 @@ FINETUNE = Converter(
         rename("fc_norm.*", "head.norm.*"),
         rename("head.*", "head.linear.*"),
     ),
-    computed=("backbone.pos_embed",),
 )
 
 # The published fine-tuning form makes its position table for 8 frames of 224 px.

@@ -27,8 +27,7 @@ def pretrain_middle_ssv2(epochs: int = 800) -> Recipe:
     """The same on Something-Something v2; the paper says without flips, its script passes them.
 
     Cost: 32 GPUs with 64 clips each, 800 epochs by paper and script (200 by the model zoo's table and in the
-    ablations). Expected after fine-tuning with 8 frames, 2 clips x 3 crops: 70.2 top-1; 68.5 after 200 epochs (Table
-    5).
+    ablations). Expected after fine-tuning with 8 frames, 2 clips x 3 crops: 70.2 top-1; after 200 epochs 68.5.
 
     Args:
         epochs: passes over the set.

@@ -137,3 +137,18 @@ def test_a_stage_1_file_starts_a_classifier_without_its_norm_and_head():
     assert all(name.startswith("head.") for name in report.missing)
     assert {name.partition(".")[0] for name in report.dropped} == {"backbone", "decoder"}
     assert torch.equal(model.backbone.blocks[1].attn.q_bias, student.blocks[1].attn.q_bias)
+
+
+def test_our_own_file_of_short_clips_starts_a_model_of_longer_ones(tmp_path):
+    short = small()
+    zoo.save_checkpoint(short, tmp_path / "short.safetensors")
+    long = zoo.create_model("umt_base", checkpoint_path=tmp_path / "short.safetensors", num_frames=16)
+    assert torch.equal(long.head.linear.weight, short.head.linear.weight)
+    assert long.backbone.pos_embed.shape == (1, 16 * 196, 32)
+
+
+def test_a_learned_table_may_not_be_missing():
+    mamba = zoo.create_model("videomamba_pico")
+    state = {name: it for name, it in mamba.state_dict().items() if name != "backbone.pos_embed"}
+    with pytest.raises(CheckpointError, match=r"not in it \(backbone.pos_embed\)"):
+        load_checkpoint(mamba, state)

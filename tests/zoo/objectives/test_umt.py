@@ -150,6 +150,7 @@ def videomambas_student(side, tensors, *, dtype=torch.float32) -> tuple[UMT, tor
         interval=options["clip_student_return_interval"],
         student_target="videomamba_published" if options.get("fused_add_norm", True) else "videomamba_unfused",
     )
+    assert objective.head.layers[0].norm.eps == 1e-5
     converted = PRETRAINED.to_zoo(part(tensors, "state/"))
     assert not converted.unexpected
     assert not converted.dropped
@@ -450,3 +451,14 @@ def test_a_teacher_without_saliency_needs_another_mask():
     with pytest.raises(ValueError, match="this one has none, so take 'tube'"):
         tiny(teacher=teacher)(batch_of(clips()))
     tiny(teacher=teacher, mask="tube")(batch_of(clips()))
+
+
+def test_half_precision_gives_nearly_the_same_loss():
+    objective, batch = tiny(mask="tube"), batch_of(clips())
+    losses = []
+    for low in (False, True):
+        objective.generator.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            losses.append(objective(batch).total)
+    assert losses[1].dtype == torch.float32
+    torch.testing.assert_close(*losses, rtol=0.02, atol=0)
