@@ -315,6 +315,8 @@ class Classifier:
         kind: "linear" or "attentive"; the latter pools by attention and ignores `pool`, `norm` and `dropout`.
         num_heads: heads of an attentive classifier; must divide the width.
         depth: blocks of an attentive classifier.
+        blocks: where its other blocks work, "tokens" or "query", see `heads.attentive.AttentivePooler`.
+        attention_eps: epsilon of its layer norms: 1e-5 in V-JEPA's probes, 1e-6 in transformers' classifiers.
     """
 
     pool: Pool
@@ -325,6 +327,8 @@ class Classifier:
     kind: Literal["linear", "attentive"] = "linear"
     num_heads: int = 16
     depth: int = 1
+    blocks: Literal["tokens", "query"] = "tokens"
+    attention_eps: float = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)

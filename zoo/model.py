@@ -45,7 +45,14 @@ def build_head(classifier: Classifier, dim: int, num_classes: int) -> LinearHead
         num_classes: number of outputs; 0 returns what the classifier would see.
     """
     if classifier.kind == "attentive":
-        return AttentiveHead(dim, num_classes, num_heads=classifier.num_heads, depth=classifier.depth)
+        return AttentiveHead(
+            dim,
+            num_classes,
+            num_heads=classifier.num_heads,
+            depth=classifier.depth,
+            blocks=classifier.blocks,
+            norm_eps=classifier.attention_eps,
+        )
     return LinearHead(
         dim,
         num_classes,

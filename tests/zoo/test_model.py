@@ -8,8 +8,9 @@ from torch import nn
 import zoo
 from heads.attentive import AttentiveHead
 from heads.linear import LinearHead
+from zoo.card import Classifier
 from zoo.cards import ARCHITECTURES
-from zoo.model import VideoModel
+from zoo.model import VideoModel, build_head
 
 ONE_PER_FAMILY = ["vit_pico", "mae_st_large", "timesformer_pico", "videomamba_pico"]
 
@@ -201,6 +202,14 @@ def test_a_model_put_together_by_hand_works_without_a_spec():
     model = VideoModel(backbone, LinearHead(backbone.embed_dim, 4, pool="mean"))
     assert model(torch.randn(1, 3, 16, 24, 24)).shape == (1, 4)
     assert model.pretrained_cfg == {}
+
+
+def test_an_attentive_classifier_is_built_as_described():
+    form = Classifier(pool="mean", kind="attentive", num_heads=2, depth=3, blocks="query", attention_eps=1e-6)
+    head = build_head(form, 16, 4)
+    assert (len(head.blocks), head.over_tokens, head.cross.norm1.eps, head.num_classes) == (2, False, 1e-6, 4)
+    plain = build_head(Classifier(pool="mean", kind="attentive", num_heads=2), 16, 4)
+    assert (len(plain.blocks), plain.over_tokens, plain.cross.norm1.eps) == (0, True, 1e-5)
 
 
 def test_an_attentive_head_cannot_be_told_how_to_pool():

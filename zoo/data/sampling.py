@@ -246,10 +246,7 @@ def window_test(
 
 def _spread(first: int, last: int, count: int) -> Tensor:
     """`count` numbers from `first` to `last`, rounded as numpy's linspace does and torch's does not."""
-    numbers = torch.arange(count, dtype=torch.float64) * ((last - first) / max(1, count - 1)) + first
-    if count > 1:
-        numbers[-1] = last
-    return numbers
+    return torch.arange(count, dtype=torch.float64) * ((last - first) / max(1, count - 1)) + first
 
 
 def _uniform(length: float, num_frames: int, clip: int, clips: int) -> Int64[Tensor, "frames"]:

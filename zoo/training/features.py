@@ -1,13 +1,15 @@
 """Features of a frozen backbone, computed once and kept in memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from backbones.contract import Backbone, Features, Grid, Pool
+from heads.views import encode
 from zoo.batch import Batch
 
 
@@ -42,6 +44,36 @@ class FeatureBank:
             rows=self.rows[views],
         )
 
+    def across_segments(self, clips: int) -> "FeatureBank":
+        """The clips of each crop of a video as one view with all their tokens, for a head that looks at them at once.
+
+        Published by V-JEPA (`attend_across_segments`). Views must lie as the data module gives them: those of a video
+        together, clip by clip, the crops of a clip one after the other.
+
+        Args:
+            clips: temporal clips per video.
+
+        Raises:
+            ValueError: when the views of the videos are no such clips.
+        """
+        videos, counts = self.rows.unique_consecutive(return_counts=True)
+        views = int(counts.max()) if len(counts) else 0
+        if len(videos.unique()) < len(videos) or (counts != views).any() or clips < 1 or views % clips:
+            raise ValueError(
+                f"{clips} clips per video need views that lie together and are a multiple of {clips}; numbers of views "
+                f"found: {sorted(set(counts.tolist()))}"
+            )
+        shape = {"clips": clips, "crops": views // clips}
+        joined = "(videos clips crops) n d -> (videos crops) (clips n) d"
+        first = "(videos clips crops) -> clips (videos crops)"
+        return FeatureBank(
+            tokens=rearrange(self.tokens, joined, **shape),
+            prefix=rearrange(self.prefix, joined, **shape),
+            grid=self.grid._replace(time=clips * self.grid.time),
+            labels=rearrange(self.labels, first, **shape)[0],
+            rows=rearrange(self.rows, first, **shape)[0],
+        )
+
     def features(self, views: Int64[Tensor, "some"] | slice = slice(None), device: str = "cpu") -> Features:
         """What a head takes."""
         return Features(self.tokens[views].to(device), self.prefix[views].to(device), self.grid, None)
@@ -56,7 +88,13 @@ def device_of(accelerator: str) -> str:
 
 @torch.no_grad()
 def extract(
-    backbone: Backbone, batches: Iterable[Batch], *, pool: Pool | None, max_bytes: int, device: str = "cpu"
+    backbone: Backbone,
+    batches: Iterable[Batch],
+    *,
+    pool: Pool | None,
+    max_bytes: int,
+    device: str = "cpu",
+    layers: Sequence[int] | None = None,
 ) -> FeatureBank:
     """Features of every view, by a backbone in evaluation mode.
 
@@ -66,6 +104,7 @@ def extract(
         pool: keep one vector per view; None keeps all tokens.
         max_bytes: largest bank.
         device: where to compute.
+        layers: blocks whose normed outputs are joined along the tokens; None for the last one.
 
     Raises:
         ValueError: when there are no clips, or the bank would grow larger than `max_bytes`.
@@ -74,7 +113,8 @@ def extract(
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     used, grid = 0, None
     for batch in batches:
-        features = backbone.forward_features(batch.video.to(device))
+        video = batch.video.to(device)
+        features = backbone.forward_features(video) if layers is None else encode(backbone, video, layers=layers)
         grid = features.grid
         tokens, prefix = features.tokens, features.prefix
         if pool is not None:

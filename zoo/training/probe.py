@@ -1,8 +1,9 @@
-"""Train a head on features in memory, at the learning rate that held-out training videos prefer."""
+"""Train a head on features in memory, at the learning rate and weight decay that held-out training videos prefer."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,39 +11,27 @@ from torch.nn import functional as F
 
 from zoo.seeds import seed_of
 from zoo.training.features import FeatureBank
+from zoo.training.learners import batches_of, train_head, train_heads
 from zoo.training.log import OnStep, Row
 from zoo.training.module import NonFiniteError
-from zoo.training.optim import CosineSchedule
 from zoo.training.predictions import Predictions, merge_views
+from zoo.training.probe_recipe import ProbeRecipe, SweepRecipe, Trial
+
+__all__ = [
+    "Probe",
+    "ProbeRecipe",
+    "SweepRecipe",
+    "Trial",
+    "batches_of",
+    "fold_standardization",
+    "predict",
+    "probe",
+    "split",
+    "train_head",
+    "train_heads",
+]
 
 Head = TypeVar("Head", bound=nn.Module)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeRecipe:
-    """How a head is trained on frozen features.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: views per step.
-        lrs: learning rates to choose from.
-        weight_decay: of matrices, AdamW.
-        held_out: share of the training videos that choose the rate.
-        warmup_steps: steps of linear warm-up.
-    """
-
-    steps: int
-    batch_size: int
-    lrs: tuple[float, ...]
-    weight_decay: float
-    held_out: float = 0.2
-    warmup_steps: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.lrs:
-            raise ValueError("lrs must name at least one learning rate")
-        if len(self.lrs) > 1 and not 0 < self.held_out < 1:
-            raise ValueError(f"choosing between rates needs held-out videos; held_out is {self.held_out}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +41,29 @@ class Probe(Generic[Head]):
     Attributes:
         head: the head, in evaluation mode.
         lr: chosen learning rate.
-        held_out_accuracy: per rate, share of held-out videos that were right; empty when there was no choice.
+        held_out_accuracy: per rate, share of held-out videos that were right, with the best weight decay; empty when
+            there was no choice, NaN for a rate at which no training stayed finite.
         curves: loss of each step of the final training.
+        weight_decay: chosen weight decay.
+        tried: the same for each pair of rate and weight decay.
     """
 
     head: Head
     lr: float
     held_out_accuracy: dict[float, float]
     curves: list[Row]
+    weight_decay: float
+    tried: dict[Trial, float]
 
     def details(self) -> dict[str, float | int | str]:
         """What was chosen, and why, as plain values."""
-        tried = {f"held_out_accuracy_lr_{lr:g}": accuracy for lr, accuracy in self.held_out_accuracy.items()}
-        return {"lr": self.lr, "steps": len(self.curves), **tried}
+        chosen: dict[str, float | int | str] = {"lr": self.lr, "steps": len(self.curves)}
+        if len({trial.weight_decay for trial in self.tried}) < 2:
+            return chosen | {f"held_out_accuracy_lr_{lr:g}": value for lr, value in self.held_out_accuracy.items()}
+        chosen["weight_decay"] = self.weight_decay
+        return chosen | {
+            f"held_out_accuracy_lr_{trial.lr:g}_wd_{trial.weight_decay:g}": value for trial, value in self.tried.items()
+        }
 
 
 def split(bank: FeatureBank, held_out: float, seed: int) -> tuple[FeatureBank, FeatureBank]:
@@ -87,48 +86,6 @@ def split(bank: FeatureBank, held_out: float, seed: int) -> tuple[FeatureBank, F
     return bank.select((~held).nonzero()[:, 0]), bank.select(held.nonzero()[:, 0])
 
 
-def train_head(
-    head: nn.Module, bank: FeatureBank, recipe: ProbeRecipe, *, lr: float, seed: int, on_step: OnStep | None = None
-) -> list[Row]:
-    """Train a head with cross entropy; returns the loss of each step.
-
-    Raises:
-        NonFiniteError: when the loss is not finite.
-    """
-    device = next(head.parameters()).device.type
-    schedule = CosineSchedule(peak=lr, steps=recipe.steps, warmup_steps=recipe.warmup_steps)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in head.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in head.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=lr, fused=device in ("cpu", "cuda"))
-    curves: list[Row] = []
-    head.train()
-    for step, views in enumerate(batches_of(len(bank), recipe, seed)):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule(step)
-        loss = F.cross_entropy(head(bank.features(views, device)), bank.labels[views].to(device))
-        if not torch.isfinite(loss):
-            raise NonFiniteError(step + 1, ["loss"], bank.rows[views].tolist())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        curves.append({"step": step + 1, "loss": loss.item(), "lr": schedule(step)})
-        if on_step is not None:
-            on_step(step + 1, curves[-1])
-    head.eval()
-    return curves
-
-
-def batches_of(count: int, recipe: ProbeRecipe, seed: int) -> Sequence[Tensor]:
-    """Views of each step: one permutation of all views after the other, cut into batches."""
-    generator = torch.Generator().manual_seed(seed_of(seed, "order"))
-    wanted, order = recipe.steps * recipe.batch_size, torch.empty(0, dtype=torch.int64)
-    while len(order) < wanted:
-        order = torch.cat([order, torch.randperm(count, generator=generator)])
-    return order[:wanted].split(recipe.batch_size)
-
-
 @torch.no_grad()
 def predict(head: nn.Module, bank: FeatureBank, *, batch_size: int, num_views: int | None = None) -> Predictions:
     """Probabilities per video, the mean over its views."""
@@ -141,31 +98,75 @@ def predict(head: nn.Module, bank: FeatureBank, *, batch_size: int, num_views: i
 def probe(
     make_head: Callable[[], Head], bank: FeatureBank, recipe: ProbeRecipe, *, seed: int, on_step: OnStep | None = None
 ) -> Probe[Head]:
-    """Choose the learning rate on held-out training videos, then train on all of them.
+    """Choose learning rate and weight decay on held-out training videos, then train on all of them.
+
+    All candidates are trained in one pass over the features. V-JEPA 2 reports the head that is best on the evaluation
+    set itself, which flatters it; here that set is not looked at.
 
     Args:
         make_head: builds an untrained head; called after torch's global generator was seeded.
-        bank: features of the training list.
+        bank: features of the training list; of several segments or levels, see `FeatureBank.across_segments` and
+            `zoo.training.features.extract`.
         recipe: every number.
         seed: of weights, order and the held-out videos.
         on_step: called with the step and its values, during the final training.
+
+    Raises:
+        NonFiniteError: when no candidate, or not the chosen one, stays finite.
     """
-    accuracy: dict[float, float] = {}
-    loss: dict[float, float] = {}
+    trials, tried = recipe.trials(), dict[Trial, float]()
+    best = trials[0]
     with torch.random.fork_rng():
-        if len(recipe.lrs) > 1:
+        if len(trials) > 1:
             inner, held = split(bank, recipe.held_out, seed)
-            for lr in recipe.lrs:
-                head = seeded(make_head, seed)
-                train_head(head, inner, recipe, lr=lr, seed=seed)
-                found = predict(head, held, batch_size=recipe.batch_size)
-                accuracy[lr] = (found.probabilities.argmax(1) == found.labels).float().mean().item()
-                loss[lr] = F.nll_loss(found.probabilities.clamp(min=1e-12).log(), found.labels).item()
-        # Held-out sets are small and accuracies often equal; the surer answers decide then.
-        best = max(recipe.lrs, key=lambda lr: (accuracy.get(lr, 0.0), -loss.get(lr, 0.0)))
+            heads = [seeded(make_head, seed) for _ in trials]
+            curves = train_heads(heads, inner, recipe, trials=trials, seed=seed)
+            scores = [
+                judge(head, held, recipe.batch_size) if len(curve) == recipe.steps else FAILED
+                for head, curve in zip(heads, curves, strict=True)
+            ]
+            tried = {trial: score.accuracy for trial, score in zip(trials, scores, strict=True)}
+            # Held-out sets are small and accuracies often equal; the surer answers decide then.
+            finished = [pair for pair in zip(trials, scores, strict=True) if math.isfinite(pair[1].loss)]
+            if not finished:
+                raise NonFiniteError(recipe.steps, ["loss of every candidate"], held.rows.tolist())
+            best = max(finished, key=lambda pair: (pair[1].accuracy, -pair[1].loss))[0]
         head = seeded(make_head, seed)
-        curves = train_head(head, bank, recipe, lr=best, seed=seed, on_step=on_step)
-    return Probe(head=head, lr=best, held_out_accuracy=accuracy, curves=curves)
+        (final,) = train_heads([head], bank, recipe, trials=[best], seed=seed, on_step=on_step)
+    return Probe(
+        head=head,
+        lr=best.lr,
+        weight_decay=best.weight_decay,
+        held_out_accuracy=per_rate(tried),
+        tried=tried,
+        curves=final,
+    )
+
+
+class Score(NamedTuple):
+    """How a head did on held-out videos."""
+
+    accuracy: float
+    loss: float
+
+
+FAILED = Score(math.nan, math.nan)
+
+
+def judge(head: nn.Module, held: FeatureBank, batch_size: int) -> Score:
+    """Accuracy and log loss of the videos' mean probabilities."""
+    found = predict(head, held, batch_size=batch_size)
+    accuracy = (found.probabilities.argmax(1) == found.labels).float().mean().item()
+    return Score(accuracy, F.nll_loss(found.probabilities.clamp(min=1e-12).log(), found.labels).item())
+
+
+def per_rate(tried: dict[Trial, float]) -> dict[float, float]:
+    """The best accuracy of each learning rate; NaN only where nothing else is known."""
+    best: dict[float, float] = {}
+    for trial, accuracy in tried.items():
+        known = best.get(trial.lr, math.nan)
+        best[trial.lr] = accuracy if math.isnan(known) else known if math.isnan(accuracy) else max(known, accuracy)
+    return best
 
 
 @torch.no_grad()

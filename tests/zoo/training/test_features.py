@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from backbones.contract import Grid
 from tests.zoo.training.synthetic import TinyBackbone, TinyData
-from zoo.training.features import device_of, extract
+from zoo.training.features import FeatureBank, device_of, extract
 
 
 def test_features_are_those_of_the_backbone_in_evaluation_mode():
@@ -21,6 +22,43 @@ def test_pooling_keeps_one_vector_per_view():
     pooled = extract(backbone, data.test_dataloader(), pool="mean", max_bytes=1 << 30)
     torch.testing.assert_close(pooled.tokens[:, 0], whole.tokens.mean(1))
     assert pooled.tokens.shape == (10, 1, 16)
+
+
+def test_levels_are_joined_along_the_tokens():
+    backbone, data = TinyBackbone(), TinyData()
+    bank = extract(backbone, data.test_dataloader(), pool=None, max_bytes=1 << 30, layers=[1, 0])
+    clips = torch.cat([batch.video for batch in data.test_dataloader()])
+    last, first = backbone.forward_intermediates(clips, [1, 0])
+    torch.testing.assert_close(bank.tokens, torch.cat([last.tokens, first.tokens], 1))
+    assert bank.grid == (4, 2, 2)
+
+
+def test_segments_of_a_crop_become_one_view():
+    # Two videos of 3 clips x 2 crops; a token says video, clip and crop.
+    places = torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(2)).float()
+    bank = FeatureBank(
+        tokens=places[:, None],
+        prefix=places[:, None],
+        grid=Grid(1, 1, 1),
+        labels=places[:, 0].long() + 3,
+        rows=7 - places[:, 0].long(),
+    )
+    whole = bank.across_segments(3)
+    assert whole.grid == (3, 1, 1)
+    assert whole.rows.tolist() == [7, 7, 6, 6]
+    assert whole.labels.tolist() == [3, 3, 4, 4]
+    for view, (video, crop) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        assert whole.tokens[view].tolist() == [[video, clip, crop] for clip in range(3)]
+    assert torch.equal(whole.prefix, whole.tokens)
+
+
+@pytest.mark.parametrize("rows", [[0, 0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0]])
+def test_views_that_are_no_segments_are_refused(rows):
+    tokens = torch.zeros(len(rows), 1, 2)
+    labels = torch.zeros(len(rows), dtype=torch.int64)
+    bank = FeatureBank(tokens=tokens, prefix=tokens, grid=Grid(1, 1, 1), labels=labels, rows=torch.tensor(rows))
+    with pytest.raises(ValueError, match="2 clips per video need views that lie together"):
+        bank.across_segments(2)
 
 
 def test_a_bank_that_grows_too_large_is_refused_early():

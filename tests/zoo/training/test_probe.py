@@ -1,12 +1,27 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from backbones.contract import Grid
+from heads.attentive import AttentiveHead
 from heads.linear import LinearHead
-from zoo.training.features import FeatureBank
+from tests.zoo.training.synthetic import TinyBackbone, TinyData
+from zoo.training.features import FeatureBank, extract
 from zoo.training.module import NonFiniteError
-from zoo.training.probe import ProbeRecipe, batches_of, fold_standardization, predict, probe, split, train_head
+from zoo.training.probe import (
+    ProbeRecipe,
+    SweepRecipe,
+    Trial,
+    batches_of,
+    fold_standardization,
+    predict,
+    probe,
+    split,
+    train_head,
+    train_heads,
+)
 
 RECIPE = ProbeRecipe(steps=30, batch_size=8, lrs=(1e-2,), weight_decay=0.0)
 
@@ -57,6 +72,52 @@ def test_the_rate_is_chosen_on_held_out_videos_and_all_train_the_head():
     assert found.held_out_accuracy.keys() == {1e-9, 1e-1}
     assert found.details()["held_out_accuracy_lr_0.1"] == 1.0
     assert not found.head.training
+
+
+def test_rate_and_decay_are_chosen_together_on_held_out_videos():
+    options = {"weight_decays": (0.0, 1e3), "held_out": 0.3}
+    recipe = SweepRecipe(steps=40, batch_size=20, lrs=(1e-9, 1e-1), weight_decay=0.0, **options)
+    found = probe(lambda: LinearHead(6, 2, pool="mean"), bank(), recipe, seed=0)
+    assert (found.lr, found.weight_decay) == (1e-1, 0.0)
+    assert set(found.tried) == set(recipe.trials())
+    assert found.held_out_accuracy == {1e-9: max(found.tried[Trial(1e-9, it)] for it in (0.0, 1e3)), 1e-1: 1.0}
+    assert found.details()["weight_decay"] == 0.0
+    assert found.details()["held_out_accuracy_lr_0.1_wd_0"] == 1.0
+
+
+def test_held_out_videos_are_seen_by_no_candidate(monkeypatch):
+    features, seen = bank(), []
+    real = train_heads
+
+    def watched(heads, bank, *args, **options):
+        seen.append((len(heads), set(bank.rows.tolist())))
+        return real(heads, bank, *args, **options)
+
+    monkeypatch.setattr("zoo.training.probe.train_heads", watched)
+    recipe = SweepRecipe(
+        steps=2, batch_size=4, lrs=(0.1, 0.2), weight_decay=0.0, weight_decays=(0.0, 0.1), held_out=0.3
+    )
+    probe(lambda: LinearHead(6, 2, pool="mean"), features, recipe, seed=0)
+    inner, held = split(features, 0.3, 0)
+    assert seen == [(4, set(inner.rows.tolist())), (1, set(features.rows.tolist()))]
+    assert not seen[0][1] & set(held.rows.tolist())
+
+
+def test_a_candidate_that_is_lost_is_not_chosen():
+    recipe = ProbeRecipe(steps=3, batch_size=20, lrs=(float("inf"), 1e-2), weight_decay=0.0, held_out=0.3)
+    found = probe(lambda: LinearHead(6, 2, pool="mean"), bank(), recipe, seed=0)
+    assert found.lr == 1e-2
+    assert math.isnan(found.held_out_accuracy[float("inf")])
+
+
+def test_heads_over_segments_and_levels_are_trained_like_any_other():
+    backbone, data = TinyBackbone(), TinyData(views=2)
+    whole = extract(backbone, data.test_dataloader(), pool=None, max_bytes=1 << 30, layers=[0, 1]).across_segments(2)
+    assert whole.tokens.shape == (10, 2 * 2 * 8, 16)
+    recipe = SweepRecipe(steps=4, batch_size=5, lrs=(1e-3, 1e-2), weight_decay=0.1, decay_all=True)
+    found = probe(lambda: AttentiveHead(16, 4, num_heads=2), whole, recipe, seed=0)
+    assert len(found.curves) == 4
+    assert predict(found.head, whole, batch_size=3).probabilities.shape == (10, 4)
 
 
 def test_probing_depends_on_the_seed_alone():
