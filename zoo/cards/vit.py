@@ -286,7 +286,8 @@ ARCHITECTURES = (
         family="teacher",
         build=vit.vit_still_pico,
         clip=ClipSpec(num_frames=1, sampling="segments", img_size=24, flip=False),
-        classifier=Classifier(pool="mean"),
+        # Its class token's attention is what masks are drawn from; averaged tokens would leave it untrained.
+        classifier=Classifier(pool="cls"),
         source="DeiT's form (arXiv 2012.12877) at a size for the embedded suite",
         notes=("looks at single frames; teaches UMT's students on the embedded suite, in place of CLIP",),
     ),
