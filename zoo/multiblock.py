@@ -6,7 +6,7 @@ facebookresearch/vjepa2, src/masks/multiseq_multiblock3d.py.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int64
@@ -32,6 +32,7 @@ class Split(NamedTuple):
     query: Int64[Tensor, "batch query"]
 
 
+@runtime_checkable
 class Splitter(Protocol):
     """One of the masks that an objective predicts under."""
 

@@ -23,7 +23,7 @@ from zoo.objectives.contract import Loss, Objective
 
 MASKS = ("multiblock", "tube")
 PREDICTOR = Flavor(positions="vjepa", qkv_bias="qkv", start="normal")
-Pair = tuple[Float[Tensor, "batch query dim"], Float[Tensor, "batch query dim"]]
+Pair = tuple[Float[Tensor, "batch _query dim"], Float[Tensor, "batch _query dim"]]  # masks differ in their queries
 
 
 class VJEPA(Objective):
