@@ -24,8 +24,7 @@ from zoo.objectives.contract import Loss, Objective, Picture
 
 MASKS = ("multiblock", "tube")
 PREDICTOR = Flavor(positions="vjepa", qkv_bias="qkv", start="normal")
-# Queries differ in number from mask to mask.
-Pair = tuple[Float[Tensor, "batch _ dim"], Float[Tensor, "batch _ dim"]]
+Pair = tuple[Float[Tensor, "batch _query dim"], Float[Tensor, "batch _query dim"]]  # masks differ in their queries
 
 
 class VJEPA(Objective):

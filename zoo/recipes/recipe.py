@@ -5,6 +5,7 @@ from typing import Literal
 
 LayerRule = Literal["all", "videomamba", "videomamba_published"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Shape = Literal["cosine", "vjepa_cosine", "vjepa_linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,20 @@ class Recipe:
         base_final_lr: learning rate that the cosine would reach one step after the last, for a batch of 256.
         base_warmup_lr: learning rate of the first step, for a batch of 256.
         warmup_steps: steps of linear warm-up.
+        schedule: course of the learning rate: "cosine" as in the MAE family, "vjepa_cosine" or "vjepa_linear" (the
+            cool-down of V-JEPA 2, without warm-up); see `zoo.training.schedules`. A constant rate after the warm-up is
+            a cosine whose `base_final_lr` is `base_lr`.
+        stretch: V-JEPA's schedules are made for `stretch` times as many steps, and cut off.
         betas: AdamW's decay rates.
         eps: AdamW's epsilon.
         weight_decay: of matrices; vectors, biases, tables and tokens have none.
+        final_weight_decay: what `weight_decay` becomes along half a cosine over the steps, stretched as the learning
+            rate is; None for no change.
         layer_decay: factor on the learning rate from a layer to the one below; 1 for the same rate everywhere.
         layer_rule: which layer a parameter belongs to, see `zoo.training.optim.layer_of`.
         gradient_clip: largest norm of the gradient; None for no clipping.
+        clip_parts: clip the backbone by itself and the rest by itself, each at `gradient_clip`.
+        clip_after: steps without clipping at the beginning.
         accumulate: batches per optimiser step.
         precision: of the arithmetic, in Lightning's words.
         checkpointed_blocks: blocks whose activations are recomputed in backward.
@@ -48,12 +57,17 @@ class Recipe:
     base_final_lr: float = 0.0
     base_warmup_lr: float = 0.0
     warmup_steps: int = 0
+    schedule: Shape = "cosine"
+    stretch: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.05
+    final_weight_decay: float | None = None
     layer_decay: float = 1.0
     layer_rule: LayerRule = "all"
     gradient_clip: float | None = None
+    clip_parts: bool = False
+    clip_after: int = 0
     accumulate: int = 1
     precision: Precision = "32-true"
     checkpointed_blocks: int = 0
@@ -68,6 +82,14 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.warmup_steps <= self.steps:
             raise ValueError(f"{self.warmup_steps} warm-up steps do not fit into {self.steps} steps")
+        if self.stretch < 1:
+            raise ValueError(f"stretch must be at least 1, not {self.stretch}")
+        if self.schedule == "cosine" and self.stretch != 1:
+            raise ValueError("schedule 'cosine' is not stretched; choose 'vjepa_cosine'")
+        if self.schedule == "vjepa_linear" and self.warmup_steps:
+            raise ValueError(f"schedule 'vjepa_linear' has no warm-up, not one of {self.warmup_steps} steps")
+        if self.final_weight_decay is not None and not self.weight_decay:
+            raise ValueError("final_weight_decay needs a weight_decay above 0 to start from")
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay must lie in (0, 1], not {self.layer_decay}")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

@@ -13,7 +13,16 @@ from zoo.batch import Batch
 from zoo.objectives.contract import Loss
 from zoo.recipes.recipe import Recipe
 from zoo.seeds import seed_of
-from zoo.training.optim import Placement, adamw, describe_groups, place_parameters, schedule_of, set_lr
+from zoo.training.optim import (
+    Placement,
+    adamw,
+    describe_groups,
+    place_parameters,
+    schedule_of,
+    set_lr,
+    set_weight_decay,
+    weight_decay_of,
+)
 
 
 class NonFiniteError(ArithmeticError):
@@ -61,7 +70,7 @@ class TrainingModule(lightning.LightningModule, ABC):
         super().__init__()
         self.recipe = recipe
         self.seed = seed
-        self.schedule = schedule_of(recipe)
+        self.schedule, self.decay_schedule = schedule_of(recipe), weight_decay_of(recipe)
         self.pending: list[dict[str, Tensor]] = []
         self.last_logs: dict[str, Tensor] = {}
         self.rows: list[int] = []
@@ -142,17 +151,29 @@ class TrainingModule(lightning.LightningModule, ABC):
         if self.recipe.precision != "16-mixed" and not torch.isfinite(norm):
             raise NonFiniteError(self.global_step + 1, ["gradient norm"], self.rows)
         self.pending[-1]["grad_norm"] = norm
-        if self.recipe.gradient_clip is not None:
+        if self.recipe.gradient_clip is None or self.global_step < self.recipe.clip_after:
+            return
+        if not self.recipe.clip_parts:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.gradient_clip, norm)
+            return
+        inside = {id(parameter) for parameter in self.backbone.parameters()}
+        for part in (True, False):
+            chosen = [parameter for parameter in parameters if (id(parameter) in inside) == part]
+            torch.nn.utils.clip_grad_norm_(chosen, self.recipe.gradient_clip)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """One optimiser step at the schedule's rate, then `after_step`."""
         lr = self.schedule(self.global_step)
         set_lr(optimizer, lr)
+        changing = {}
+        if self.decay_schedule is not None:
+            changing["weight_decay"] = self.decay_schedule(self.global_step)
+            set_weight_decay(optimizer, changing["weight_decay"])
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.after_step(self.global_step + 1)
         means = {name: self.mean_of(name) for name in self.pending[-1]}
-        self.last_logs = {**means, "lr": torch.tensor(lr, dtype=torch.float64)}
+        plain = {"lr": lr, **changing}
+        self.last_logs = {**means, **{name: torch.tensor(it, dtype=torch.float64) for name, it in plain.items()}}
         self.pending.clear()
 
     def mean_of(self, name: str) -> Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 
 from backbones.contract import Backbone
 from zoo.recipes.recipe import LayerRule, Recipe
+from zoo.training.schedules import Schedule, StretchedCosine, StretchedLine
 
 REFERENCE_BATCH = 256  # what published base learning rates refer to (MAE, VideoMAE, UMT, VideoMamba)
 
@@ -63,20 +64,34 @@ class CosineSchedule:
         return self.final + 0.5 * (self.peak - self.final) * (1 + math.cos(angle))
 
 
-def schedule_of(recipe: Recipe) -> CosineSchedule:
+def schedule_of(recipe: Recipe) -> Schedule:
     """Learning rate per step, scaled by the batch."""
     repeats = recipe.repeats if recipe.repeats_scale_lr else 1
 
     def scaled(base_lr: float) -> float:
         return scale_lr(base_lr, global_batch=recipe.global_batch, repeats=repeats)
 
+    peak, final, horizon = scaled(recipe.base_lr), scaled(recipe.base_final_lr), int(recipe.stretch * recipe.steps)
+    if recipe.schedule == "vjepa_linear":
+        return StretchedLine(peak=peak, final=final, horizon=horizon)
+    if recipe.schedule == "vjepa_cosine":
+        start = scaled(recipe.base_warmup_lr)
+        return StretchedCosine(peak=peak, final=final, horizon=horizon, warmup_steps=recipe.warmup_steps, start=start)
     return CosineSchedule(
-        peak=scaled(recipe.base_lr),
-        final=scaled(recipe.base_final_lr),
+        peak=peak,
+        final=final,
         start=scaled(recipe.base_warmup_lr),
         steps=recipe.steps,
         warmup_steps=recipe.warmup_steps,
     )
+
+
+def weight_decay_of(recipe: Recipe) -> Schedule | None:
+    """Weight decay per step; None where it does not change."""
+    if recipe.final_weight_decay is None:
+        return None
+    horizon = int(recipe.stretch * recipe.steps)
+    return StretchedCosine(peak=recipe.weight_decay, final=recipe.final_weight_decay, horizon=horizon)
 
 
 def layer_of(backbone: Backbone, name: str, rule: LayerRule = "all") -> int:
@@ -219,3 +234,10 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of the next step; groups scale it by their `lr_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
+
+
+def set_weight_decay(optimizer: torch.optim.Optimizer, weight_decay: float) -> None:
+    """Set the weight decay of the next step in the groups that decay."""
+    for group in optimizer.param_groups:
+        if group["weight_decay"] > 0:
+            group["weight_decay"] = weight_decay

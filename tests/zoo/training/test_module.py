@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -104,3 +105,45 @@ def test_gradients_are_clipped_to_the_norm(tmp_path):
     measured = [row["grad_norm"] for row in read_log(tmp_path)]
     assert norms == pytest.approx([min(norm, 0.05) for norm in measured], rel=1e-3)
     assert max(measured) > 0.05
+
+
+def gradients_of(recipe, tmp_path) -> list[tuple[float, float]]:
+    """Norms of the gradient of the backbone and of the rest, at every step, as the optimiser sees them."""
+    seen = []
+
+    class Watched(Pretrain):
+        def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None):
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            inside = {id(parameter) for parameter in self.backbone.parameters()}
+            parts = ([], [])
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parts[id(parameter) not in inside].append(parameter.grad.norm())
+            seen.append(tuple(torch.stack(part).norm().item() for part in parts))
+
+    fit(Watched(MeanColour(), recipe), TinyData(), run_dir=tmp_path)
+    return seen
+
+
+def test_parts_are_clipped_each_by_itself_and_not_before_the_step_that_the_recipe_names(tmp_path):
+    recipe = replace(RECIPE, steps=4, gradient_clip=1e-3, clip_parts=True, clip_after=2)
+    norms = gradients_of(recipe, tmp_path / "parts")
+    assert all(norm > 2e-3 for step in norms[:2] for norm in step)
+    assert [norm for step in norms[2:] for norm in step] == pytest.approx([1e-3] * 4, rel=1e-2)
+    whole = gradients_of(replace(recipe, clip_parts=False), tmp_path / "whole")
+    assert [(one**2 + other**2) ** 0.5 for one, other in whole[2:]] == pytest.approx([1e-3] * 2, rel=1e-2)
+
+
+def test_weight_decay_follows_its_schedule_in_the_groups_that_decay(tmp_path):
+    recipe = replace(RECIPE, steps=4, weight_decay=0.1, final_weight_decay=0.5)
+    module = Pretrain(MeanColour(), recipe)
+    fit(module, TinyData(), run_dir=tmp_path)
+    logged = [row["weight_decay"] for row in read_log(tmp_path)]
+    assert logged == pytest.approx([0.1 + 0.4 * 0.5 * (1 - math.cos(math.pi * step / 4)) for step in (1, 2, 3, 4)])
+    groups = load_checkpoint(tmp_path / "last.ckpt")["optimizer_states"][0]["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
+
+
+def test_constant_weight_decay_is_not_logged(tmp_path):
+    fit(Pretrain(MeanColour(), replace(RECIPE, steps=1, warmup_steps=0)), TinyData(), run_dir=tmp_path)
+    assert "weight_decay" not in read_log(tmp_path)[0]
