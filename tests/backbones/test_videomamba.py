@@ -81,7 +81,7 @@ def as_clip(x):
 
 
 def outputs_of(model, head, state, x):
-    """What the fixtures hold, from our features; the distillation projection lives here, not in the zoo."""
+    """What the fixtures hold, from our features."""
     features = model.forward_features(as_clip(x))
     pooled = features.pool("cls")
     outputs = {"features": pooled, "logits": F.linear(pooled, head["weight"], head["bias"])}
