@@ -107,6 +107,8 @@ class Umt:
 class Vjepa:
     """Options of the prediction of features.
 
+    The student is evaluated. The authors evaluate the target, which after a few hundred steps has hardly left its start.
+
     Attributes:
         truncation: how masks of one batch get equal lengths, see `zoo.multiblock.Multiblock`; "tube" for students that
             need it.
