@@ -174,6 +174,8 @@ def _shape_hints(name: str, found: Tensor, own: Tensor, tubelet: tuple[int, int,
         return [*hints, "or pass inflate='center' for weights of an image model"] if deeper else hints
     if name == SPACE and found.shape[1] != own.shape[1]:
         side = math.isqrt(found.shape[1]) * tubelet[1]
+        if (side // tubelet[1]) ** 2 != found.shape[1]:
+            return ["img_size and num_frames of the file, whose table is over space and time"]
         return [f"img_size={side}", "or pass resize_positions=True"]
     if name == TIME and found.shape[1] != own.shape[1]:
         return [f"num_frames={found.shape[1] * tubelet[0]}", "or pass resize_positions=True"]

@@ -80,6 +80,12 @@ def test_places_are_predicted_as_often_as_by_the_authors(name):
     assert (frequency.mean((1, 2)) - torch.tensor(case["mask_frequency_by_time"])).abs().max() < 0.03
 
 
+def test_short_and_long_range_are_the_published_masks():
+    found = cases("v1_mask_collator_stats")
+    assert mask_of(found["short_range_224"]["settings"]) == SHORT_RANGE
+    assert mask_of(found["long_range_224"]["settings"]) == LONG_RANGE
+
+
 def test_two_masks_of_one_batch_share_their_aspect_ratio():
     grid, wide = Grid(8, 100, 100), Multiblock(num_blocks=1, spatial_scale=(0.2, 0.2))
     large = replace(wide, spatial_scale=(0.4, 0.4))

@@ -110,3 +110,10 @@ def test_a_stray_table_of_the_second_v_jepa_is_left_out():
     converted = card.OFFICIAL_2.to_zoo(state)
     assert converted.dropped == ["pos_embed"]
     network.load_state_dict(part(converted.state, "backbone."))
+
+
+def test_a_table_for_other_clips_is_refused_with_a_hint_that_is_right():
+    state = {f"backbone.{name}": it for name, it in ARCHITECTURES["vjepa_pico"].build().state_dict().items()}
+    small = zoo.create_model("vjepa_pico", num_classes=0, num_frames=8)
+    with pytest.raises(zoo.CheckpointError, match="img_size and num_frames of the file, whose table is over space"):
+        zoo.load_checkpoint(small, state)
