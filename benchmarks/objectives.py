@@ -107,7 +107,7 @@ class Umt:
 class Vjepa:
     """Options of the prediction of features.
 
-    The student is evaluated. The authors evaluate the target, which after a few hundred steps has hardly left its start.
+    The student is evaluated. The authors evaluate the target, which a few hundred steps hardly move from its start.
 
     Attributes:
         truncation: how masks of one batch get equal lengths, see `zoo.multiblock.Multiblock`; "tube" for students that
