@@ -130,7 +130,7 @@ def _announce(
     session: Session, runs: Sequence[Run], finished: Mapping[str, Result], jobs: int, console: Console
 ) -> None:
     done = sum(run.key in finished for run in runs)
-    names = ", ".join(one.name for one in session.comparison.systems)
+    names = ", ".join(one.label for one in session.comparison.systems)
     request = session.request
     console.print(f"[bold]{names}[/] on {session.suite.name}: {request.protocol}, budget {request.budget}")
     words = f"{len(runs)} runs, {jobs} at a time" + (f", {done} finished before" if done else "")

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import zoo
+from backbones.layers import Flavor
 from heads.attentive import AttentiveHead
 from heads.masked_decoder import MaskedDecoder
 from tests.support import assert_parity, load, manifest, part
@@ -112,8 +113,20 @@ def test_a_stray_table_of_the_second_v_jepa_is_left_out():
     network.load_state_dict(part(converted.state, "backbone."))
 
 
-def test_a_table_for_other_clips_is_refused_with_a_hint_that_is_right():
+def test_a_fixed_table_for_other_clips_is_left_out_as_the_authors_loader_does_and_that_is_said():
     state = {f"backbone.{name}": it for name, it in ARCHITECTURES["vjepa_pico"].build().state_dict().items()}
     small = zoo.create_model("vjepa_pico", num_classes=0, num_frames=8)
+    computed = small.backbone.pos_embed.clone()
+    report = zoo.load_checkpoint(small, state)
+    assert report.dropped["backbone.pos_embed"] == "for other clips; the model has computed its own"
+    assert torch.equal(small.backbone.pos_embed, computed)
+    assert torch.equal(small.backbone.norm.weight, state["backbone.norm.weight"])
+
+
+def test_a_learned_table_over_space_and_time_for_other_clips_is_refused_with_a_hint_that_is_right():
+    learned = Flavor(positions="joint", qkv_bias="qkv")
+    build = ARCHITECTURES["vjepa_pico"].build
+    state = {f"backbone.{name}": it for name, it in build(flavor=learned).state_dict().items()}
+    small = zoo.create_model("vjepa_pico", num_classes=0, num_frames=8, flavor=learned)
     with pytest.raises(zoo.CheckpointError, match="img_size and num_frames of the file, whose table is over space"):
         zoo.load_checkpoint(small, state)
