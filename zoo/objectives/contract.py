@@ -35,6 +35,26 @@ class Picture(NamedTuple):
     note: str
 
 
+class Steps(nn.Module):
+    """Number of optimiser steps taken, for schedules inside an objective; part of its checkpoints.
+
+    Attributes:
+        taken: equal on all processes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
+
+    def get_extra_state(self) -> Tensor:
+        """The number, for the state dict."""
+        return torch.tensor(self.taken)
+
+    def set_extra_state(self, state: Any) -> None:
+        """Inverse of `get_extra_state`."""
+        self.taken = int(state)
+
+
 class Objective(nn.Module, ABC):
     """What a student learns from a batch of clips.
 

@@ -6,7 +6,7 @@ Source: Li et al., "VideoMamba" (arXiv 2403.06977), section 3.3 and Figure 6, an
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,7 @@ from zoo import pictures
 from zoo.batch import Batch
 from zoo.mixing import mix_clips, mixer_of
 from zoo.model import VideoModel
-from zoo.objectives.contract import Loss, Objective, Picture
+from zoo.objectives.contract import Loss, Objective, Picture, Steps
 
 Tokens = Float[Tensor, "batch tokens dim"]
 Shares = Float[Tensor, "batch classes"]
@@ -111,7 +111,7 @@ class SelfDistillation(Objective):
         # Clips without a label are a class of their own while they are mixed.
         self.mix = mixer_of(mixup=mixing.mixup, cutmix=mixing.cutmix, num_classes=self.num_classes + 1)
         self.teacher_weight = teacher_weight or TeacherWeight()
-        self.steps = 0
+        self.steps = Steps()
 
     @property
     def model(self) -> VideoModel:
@@ -136,7 +136,7 @@ class SelfDistillation(Objective):
         # A constant answer leaves the entropy of the classes in the batch.
         blank = self.classification_loss(self.frequencies(shares).clamp(min=1e-12).log().expand_as(shares), shares)
         distance, blank_distance = scores.new_zeros(()), scores.new_zeros(())
-        weight = self.teacher_weight(self.steps)
+        weight = self.teacher_weight(self.steps.taken)
         if weight:
             found, target = self.align(features, self.teach(video))
             distance = (2 - 2 * (found * target).sum(-1)).mean()
@@ -232,15 +232,7 @@ class SelfDistillation(Objective):
 
     def after_step(self, step: int) -> None:
         """Move on in the schedule of the teacher's weight."""
-        self.steps = step
-
-    def get_extra_state(self) -> Tensor:
-        """Steps taken, so that a resumed run goes on in its schedule."""
-        return torch.tensor(self.steps)
-
-    def set_extra_state(self, state: Any) -> None:
-        """Inverse of `get_extra_state`."""
-        self.steps = int(state)
+        self.steps.taken = step
 
 
 def self_distillation_for(

@@ -20,7 +20,7 @@ from zoo import pictures
 from zoo.batch import Batch
 from zoo.ema import LinearMomentum, Target
 from zoo.multiblock import LONG_RANGE, SHORT_RANGE, RandomTube, Split, Splitter
-from zoo.objectives.contract import Loss, Objective, Picture
+from zoo.objectives.contract import Loss, Objective, Picture, Steps
 
 MASKS = ("multiblock", "tube")
 PREDICTOR = Flavor(positions="vjepa", qkv_bias="qkv", start="normal")
@@ -76,6 +76,7 @@ class VJEPA(Objective):
         if len(tokens) != len(masks) or any(not 0 <= token < there for token in tokens):
             raise ValueError(f"{len(masks)} masks cannot use the mask tokens {tokens}; the predictor has {there}")
         self.student, self.predictor, self.target = student, predictor, Target(student)
+        self.steps = Steps()
         self.masks, self.mask_tokens, self.momentum = tuple(masks), tokens, momentum
         self.exponent, self.variance_weight = exponent, variance_weight
 
@@ -88,10 +89,13 @@ class VJEPA(Objective):
         return self.loss(self.predict(batch.video, self.draw(batch.video)))
 
     def draw(self, video: Float[Tensor, "batch 3 frames height width"]) -> list[Split]:
-        """What is seen and predicted under each mask; they share the draws that are made once for a batch."""
+        """What is seen and predicted under each mask.
+
+        Cuboids have one size in a batch, which depends on the number of steps taken alone: it is the same on all
+        processes, as in the authors' collator, whose counter starts at 0 too.
+        """
         grid, device = self.student.grid(video), video.device
-        counter = int(torch.randint(2**31, (1,), generator=self.generator))
-        splits = [mask(grid, len(video), self.generator, counter=counter) for mask in self.masks]
+        splits = [mask(grid, len(video), self.generator, counter=self.steps.taken) for mask in self.masks]
         return [Split(split.keep.to(device), split.query.to(device)) for split in splits]
 
     def predict(
@@ -163,6 +167,7 @@ class VJEPA(Objective):
     def after_step(self, step: int) -> None:
         """Let the target follow the student that was just updated."""
         self.target.follow(self.student, self.momentum(step))
+        self.steps.taken = step
 
 
 def vjepa_for(

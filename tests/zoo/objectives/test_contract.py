@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from zoo.batch import Batch
-from zoo.objectives.contract import Loss, Objective, Picture
+from zoo.objectives.contract import Loss, Objective, Picture, Steps
 
 
 class Mean(Objective):
@@ -47,3 +47,10 @@ def test_a_frozen_network_follows_the_objective_but_is_no_part_of_it():
     assert held is teacher
     assert not any(part.training for part in held.modules())
     assert all(p.dtype == torch.float64 and not p.requires_grad for p in held.parameters())
+
+
+def test_the_number_of_steps_is_part_of_the_state():
+    steps, other = Steps(), Steps()
+    steps.taken = 12
+    other.load_state_dict(steps.state_dict())
+    assert other.taken == 12

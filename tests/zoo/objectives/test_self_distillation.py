@@ -193,7 +193,7 @@ def test_a_resumed_run_goes_on_in_its_schedule():
     learning, resumed = objective(), objective()
     learning.after_step(7)
     resumed.load_state_dict(learning.state_dict())
-    assert resumed.steps == 7
+    assert resumed.steps.taken == 7
 
 
 def test_the_teacher_stays_as_it_is_and_is_in_no_state(tmp_path):
@@ -205,7 +205,7 @@ def test_the_teacher_stays_as_it_is_and_is_in_no_state(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert not any("teacher" in name for name in learning.state_dict())
     assert all(not torch.equal(value, start[name]) for name, value in learning.state_dict().items())
-    assert learning.steps == RECIPE.steps
+    assert learning.steps.taken == RECIPE.steps
     assert {"distillation_loss", "classification_loss", "accuracy", "blank_loss"} <= report.curves[0].keys()
     assert learning.model(torch.randn(1, 3, 4, 8, 8)).shape == (1, 4)
 

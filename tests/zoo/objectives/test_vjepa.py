@@ -14,7 +14,7 @@ from backbones.vjepa import vjepa2_pico, vjepa_pico
 from heads.masked_decoder import MaskedDecoder
 from zoo.batch import Batch
 from zoo.ema import LinearMomentum
-from zoo.multiblock import LONG_RANGE, SHORT_RANGE, RandomTube
+from zoo.multiblock import LONG_RANGE, SHORT_RANGE, RandomTube, Split
 from zoo.objectives.vjepa import VJEPA, vjepa_for
 
 SMALL = Flavor(positions="vjepa", qkv_bias="qkv")
@@ -171,6 +171,28 @@ def test_masks_come_from_the_objectives_generator_only():
         for x, y in zip(one, other, strict=True)
         for a, b in zip(x, y, strict=True)
     )
+
+
+def test_sizes_of_cuboids_follow_the_steps_taken_on_every_process_and_after_a_restart():
+    counters: list[int] = []
+
+    class Recording:
+        def __call__(self, grid: Grid, batch: int, generator: torch.Generator, *, counter: int) -> Split:
+            counters.append(counter)
+            return LONG_RANGE(grid, batch, generator, counter=counter)
+
+    def process(state: dict, seed: int) -> dict:
+        objective = seeded(tiny(), seed)
+        objective.load_state_dict(state)
+        objective.masks = (Recording(), Recording())
+        for _ in range(3):
+            objective.draw(batch_of().video)
+            objective.after_step(objective.steps.taken + 1)
+        return objective.state_dict()
+
+    start = tiny().state_dict()
+    process(process(start, seed=1), seed=2)
+    assert counters == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_each_mask_has_its_token_and_a_caller_may_choose_others():
