@@ -118,7 +118,7 @@ def _objectives(efforts: Mapping[str, Effort], teachers: Mapping[str, Effort], b
     options: dict[str, Options] = {
         "mae": Mae(mask_ratio=0.75, mask="tube", decoder_dim=32, decoder_depth=1, decoder_heads=2),
         "umt": Umt(teacher=stills, mask_ratio=0.75, mask="attention", num_layers=2),
-        "vjepa": Vjepa(truncation="first", predictor_dim=32, predictor_depth=2, predictor_heads=2, momentum=0.99),
+        "vjepa": Vjepa(truncation="tube", predictor_dim=32, predictor_depth=2, predictor_heads=2, momentum=0.99),
         "self_distillation": SelfDistillation(teacher=smaller),
     }
     return {

@@ -34,7 +34,7 @@ from backbones.vjepa import VJEPA2 as FORM_2
 from benchmarks.provenance import now, provenance
 from benchmarks.speed.mae_step import Times, measure
 from zoo.batch import Batch
-from zoo.objectives.vjepa import VJEPA, vjepa_for
+from zoo.objectives.vjepa import VJEPA, PredictorForm, vjepa_for
 
 RESULTS = Path(__file__).parents[1] / "results"
 MASK_SEED = 0
@@ -180,10 +180,9 @@ def zoo_objective(shape: Shape) -> VJEPA:
         shape.img_size,
         shape.num_frames,
         steps=100,
-        predictor_dim=shape.predictor_dim,
-        predictor_depth=shape.predictor_depth,
-        predictor_heads=shape.predictor_heads,
-        predictor_flavor=flavor,
+        predictor=PredictorForm(
+            width=shape.predictor_dim, depth=shape.predictor_depth, num_heads=shape.predictor_heads, flavor=flavor
+        ),
     )
     for token in objective.predictor.mask_tokens:
         nn.init.normal_(token, std=0.02)

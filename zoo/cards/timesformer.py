@@ -71,8 +71,9 @@ HR_CLIP = ClipSpec(
 LARGE_CLIP = ClipSpec(
     num_frames=96, sampling="dense", stride=4, img_size=224, mean=CLIP.mean, std=CLIP.std, clips=1, crops=3
 )
-# For the embedded clips: every frame of 16, the whole picture.
-PICO_CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24, mean=CLIP.mean, std=CLIP.std, flip=False)
+# For the embedded clips: every frame of 16, the whole picture, normalised as for the other small members, so that one
+# teacher sees what all students see.
+PICO_CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24, flip=False)
 SHRINK = {"img_size": 16, "num_frames": 4, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 
 

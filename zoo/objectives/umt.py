@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, Features
@@ -106,6 +106,9 @@ class UMT(Objective):
         self.layers = taught_layers(student.depth, teacher.num_layers, interval)
         if student_target == "videomamba_published" and student.depth < 2:
             raise ValueError("student_target 'videomamba_published' needs a student of two blocks or more")
+        # What gets no gradient says so: distributed training takes it for an error, and it must not decay.
+        for parameter in self.untrained():
+            parameter.requires_grad_(False)
 
     def forward(self, batch: Batch) -> Loss:
         """Mean distance over layers, clips and visible tokens of one batch, with freshly drawn masks.
@@ -197,6 +200,13 @@ class UMT(Objective):
         note = "UMT predicts the teacher's features at the patches it sees; colours are their principal components."
         return Picture(panels, note)
 
+    def untrained(self) -> list[nn.Parameter]:
+        """Parameters of the student that its targets leave out."""
+        if self.student_target == "normed":
+            return []
+        last = self.student.blocks[-1].parameters() if self.student_target == "videomamba_published" else ()
+        return [*last, *(self.student.norm.parameters() if len(self.layers) == 1 else ())]
+
     def distance(self, predictions: Sequence[Vectors], targets: Sequence[Vectors]) -> Float[Tensor, ""]:
         """Mean of the loss over layers, in float32 or finer."""
         pairs = [
@@ -227,6 +237,7 @@ def umt_for(
     loss: str = "l2",
     interval: int = 1,
     student_target: str = "normed",
+    norm_eps: float | None = None,
 ) -> UMT:
     """UMT for any backbone and teacher; the teacher is told to look at frames at the size that fits the student's grid.
 
@@ -239,7 +250,8 @@ def umt_for(
         mask_ratio: fraction of tokens dropped.
         loss: see `UMT`.
         interval: blocks of the student from one aligned layer to the next.
-        student_target: see `UMT`. The two of VideoMamba come with its norm epsilon of 1e-5.
+        student_target: see `UMT`.
+        norm_eps: epsilon of the head's norms; None for 1e-6, UMT's, or 1e-5 with the two targets of VideoMamba.
     """
     grid = student.grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta"))
     teacher.match(grid)
@@ -250,7 +262,7 @@ def umt_for(
         num_layers=teacher.num_layers,
         class_token=teacher.class_token,
         unit=teacher.unit,
-        norm_eps=1e-6 if student_target == "normed" else 1e-5,
+        norm_eps=norm_eps or (1e-6 if student_target == "normed" else 1e-5),
     )
     return UMT(
         student,

@@ -5,7 +5,7 @@ facebookresearch/vjepa2, app/vjepa/train.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -23,8 +23,54 @@ from zoo.multiblock import LONG_RANGE, SHORT_RANGE, RandomTube, Split, Splitter
 from zoo.objectives.contract import Loss, Objective, Picture, Steps
 
 MASKS = ("multiblock", "tube")
-PREDICTOR = Flavor(positions="vjepa", qkv_bias="qkv", start="normal")
 Pair = tuple[Float[Tensor, "batch _query dim"], Float[Tensor, "batch _query dim"]]  # masks differ in their queries
+
+
+TABLES = Flavor(positions="vjepa", qkv_bias="qkv", start="normal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorForm:
+    """Size and form of a predictor; the defaults are those of V-JEPA L and H (facebookresearch/jepa, configs/pretrain).
+
+    Attributes:
+        width: of its tokens.
+        depth: its blocks.
+        num_heads: its heads; V-JEPA has as many as the encoder.
+        num_mask_tokens: learned tokens for the queries.
+        flavor: form of blocks, positions and initial weights. `start="xavier"` suits widths far below 384.
+    """
+
+    width: int = 384
+    depth: int = 12
+    num_heads: int = 16
+    num_mask_tokens: int = 2
+    flavor: Flavor = TABLES
+
+    def build(self, dim: int, grid: Grid) -> MaskedDecoder:
+        """The predictor of features of width `dim`, for clips of a grid."""
+        return MaskedDecoder(
+            dim,
+            dim,
+            grid,
+            width=self.width,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            embed_bias=True,
+            num_mask_tokens=self.num_mask_tokens,
+            zero_mask_tokens=True,
+            decay_mask_tokens=True,
+            flavor=self.flavor,
+        )
+
+
+PREDICTOR = PredictorForm()
+# Ten mask tokens stand in the released files: two masks times five data sources, of which one pair is used.
+PREDICTOR_2 = PredictorForm(
+    num_heads=12,
+    num_mask_tokens=10,
+    flavor=Flavor(positions="rotary", qkv_bias="qkv", start="normal_rescaled"),
+)
 
 
 class VJEPA(Objective):
@@ -77,14 +123,18 @@ class VJEPA(Objective):
             raise ValueError(f"{len(masks)} masks cannot use the mask tokens {tokens}; the predictor has {there}")
         self.student, self.predictor, self.target = student, predictor, Target(student)
         self.steps = Steps()
+        # What no mask uses gets no gradient, which distributed training takes for an error.
+        for index, token in enumerate(predictor.mask_tokens):
+            token.requires_grad_(index in tokens)
         self.masks, self.mask_tokens, self.momentum = tuple(masks), tokens, momentum
         self.exponent, self.variance_weight = exponent, variance_weight
 
     def forward(self, batch: Batch) -> Loss:
         """Loss of one batch with freshly drawn masks.
 
-        Logs `blank_loss`, what predicting the mean of the targets per channel would give, and `target_std`, their
-        standard deviation around it. Both fall towards zero when the features collapse, as the loss does then.
+        Logs `blank_loss`, what the best constant per channel would give (the median of the targets, or their mean for
+        exponents other than 1), and `target_std`, their standard deviation. Both fall towards zero when the features
+        collapse, as the loss does then.
         """
         return self.loss(self.predict(batch.video, self.draw(batch.video)))
 
@@ -127,10 +177,14 @@ class VJEPA(Objective):
         """Loss and logs from predictions and targets."""
         error = torch.stack([self.distance(prediction - target) for prediction, target in pairs]).mean()
         with torch.no_grad():
-            spreads = [target - target.mean((0, 1)) for _, target in pairs]
+            rows = [target.flatten(0, 1) for _, target in pairs]
+            # The median is the best constant for the published L1 loss.
+            spreads = [target - (target.median(0).values if self.exponent == 1 else target.mean(0)) for target in rows]
             logs = {
                 "blank_loss": torch.stack([self.distance(spread) for spread in spreads]).mean(),
-                "target_std": torch.stack([spread.square().mean().sqrt() for spread in spreads]).mean(),
+                "target_std": torch.stack(
+                    [target.std(0, correction=0).square().mean().sqrt() for target in rows]
+                ).mean(),
             }
         if not self.variance_weight:
             return Loss(error, logs)
@@ -178,47 +232,38 @@ def vjepa_for(
     steps: int,
     mask: str = "multiblock",
     truncation: str = "first",
-    predictor_dim: int | None = None,
-    predictor_depth: int = 12,
-    predictor_heads: int | None = None,
-    predictor_flavor: Flavor = PREDICTOR,
+    tube_ratio: float = 0.9,
+    predictor: PredictorForm = PREDICTOR,
+    momentum: LinearMomentum | None = None,
+    mask_tokens: Sequence[int] | None = None,
 ) -> VJEPA:
-    """V-JEPA with its two masks for any backbone; prefix tokens, if it has some, pass through the predictor.
+    """V-JEPA for any backbone; prefix tokens, if it has some, pass through the predictor.
 
     Args:
         student: the backbone.
         img_size: side of the clips in pixels.
         num_frames: frames of the clips.
-        steps: optimiser steps of the run; the target's momentum grows from 0.998 towards 1 over 1.25 times as many.
-        mask: "multiblock": V-JEPA's short and long range; "tube": one random tube mask of ratio 0.9.
+        steps: optimiser steps of the run.
+        mask: "multiblock": V-JEPA's short and long range; "tube": one random tube mask.
         truncation: of "multiblock"; see `zoo.multiblock.Multiblock`. Divided attention needs "tube" here or as `mask`.
-        predictor_dim: width of the predictor; the student's width times 3 / 8 when None, as for ViT-L, rounded to whole
-            heads.
-        predictor_depth: blocks of the predictor.
-        predictor_heads: heads of the predictor; one for each 24 channels when None, as for ViT-L.
-        predictor_flavor: form of the predictor's blocks, positions and initial weights; by default V-JEPA's.
-            `start="xavier"` suits widths far below 384.
+        tube_ratio: fraction of the positions of a frame that a tube mask hides.
+        predictor: its size and form, by default those of V-JEPA L and H; `PREDICTOR_2` for V-JEPA 2.
+        momentum: of the target; from 0.998 towards 1 over 1.25 times `steps` when None, as for V-JEPA. V-JEPA 2 keeps
+            0.99925 throughout.
+        mask_tokens: see `VJEPA`; (0, 0) for V-JEPA 2.
 
     Raises:
         ValueError: for an unknown mask.
     """
     if mask not in MASKS:
         raise ValueError(f"unknown mask {mask!r}; choose from {MASKS}")
-    heads = predictor_heads or max(1, round((predictor_dim or student.embed_dim * 3 / 8) / 24))
     grid: Grid = student.grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta"))
     multiblock = tuple(replace(it, truncation=truncation) for it in (SHORT_RANGE, LONG_RANGE))
-    masks: tuple[Splitter, ...] = multiblock if mask == "multiblock" else (RandomTube(),)
-    predictor = MaskedDecoder(
-        student.embed_dim,
-        student.embed_dim,
-        grid,
-        width=predictor_dim or 24 * heads,
-        depth=predictor_depth,
-        num_heads=heads,
-        embed_bias=True,
-        num_mask_tokens=len(masks),
-        zero_mask_tokens=True,
-        decay_mask_tokens=True,
-        flavor=predictor_flavor,
+    masks: tuple[Splitter, ...] = multiblock if mask == "multiblock" else (RandomTube(ratio=tube_ratio),)
+    return VJEPA(
+        student,
+        predictor.build(student.embed_dim, grid),
+        masks,
+        momentum=momentum or LinearMomentum(start=0.998, final=1.0, steps=int(1.25 * steps)),
+        mask_tokens=mask_tokens,
     )
-    return VJEPA(student, predictor, masks, momentum=LinearMomentum(start=0.998, final=1.0, steps=round(1.25 * steps)))

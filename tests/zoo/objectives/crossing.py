@@ -1,19 +1,19 @@
 """Small members of every kind of backbone, and every objective around any of them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
 from backbones.contract import Backbone
 from backbones.frames import FrameTeacher
+from backbones.layers import Flavor
 from zoo.batch import Batch
 from zoo.objectives.contract import Objective
 from zoo.objectives.mae import mae_for
 from zoo.objectives.matrix import mask_for
 from zoo.objectives.self_distillation import self_distillation_for
 from zoo.objectives.umt import umt_for
-from zoo.objectives.vjepa import PREDICTOR, vjepa_for
+from zoo.objectives.vjepa import PredictorForm, vjepa_for
 from zoo.registry import create_backbone
 
 SIDE, FRAMES, CLASSES = 16, 4, 3
@@ -58,10 +58,7 @@ def vjepa(backbone: Backbone, name: str) -> Objective:
         FRAMES,
         steps=20,
         truncation=truncation,
-        predictor_dim=16,
-        predictor_depth=1,
-        predictor_heads=2,
-        predictor_flavor=replace(PREDICTOR, start="xavier"),
+        predictor=PredictorForm(width=16, depth=1, num_heads=2, flavor=Flavor(positions="vjepa", qkv_bias="qkv")),
     )
 
 
