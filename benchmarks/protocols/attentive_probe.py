@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.protocols.common import banks, build, keep_model, outcome, with_head
 from benchmarks.protocols.outcome import Outcome
@@ -28,13 +29,21 @@ class Settings:
     Attributes:
         recipe: how the head is trained.
         num_heads: attention heads; must divide the width of the backbone.
-        depth: blocks, see `AttentiveHead`.
+        depth: blocks, see `heads.attentive.AttentivePooler`.
+        blocks: where the blocks before the last work, "tokens" or "query", see there.
+        layers: blocks of the backbone whose tokens the head sees together; None for the last one. V-JEPA 2 gives four
+            on Diving-48 and Jester.
+        across_segments: show the head all temporal clips of a crop at once, as every published V-JEPA probe does, and
+            average over crops; False asks it about each clip.
         max_bytes: largest memory for the features of a list.
     """
 
     recipe: ProbeRecipe = RECIPE
     num_heads: int = 4
     depth: int = 1
+    blocks: Literal["tokens", "query"] = "tokens"
+    layers: tuple[int, ...] | None = None
+    across_segments: bool = True
     max_bytes: int = 4 << 30
 
 
@@ -55,18 +64,35 @@ def run(
         data: training and test clips.
         settings: what shapes the numbers.
         seed: of weights that start fresh, order and held-out videos.
-        run_dir: folder for the trained model.
+        run_dir: folder for the trained model, which is kept where it answers from one clip and its last block.
         on_step: called with the step and its values.
         accelerator: where features are computed, in Lightning's words.
     """
     start, whole = time.perf_counter(), build(model, seed)
-    train, test = banks(whole, data, pool=None, max_bytes=settings.max_bytes, accelerator=accelerator)
+    found_banks = banks(
+        whole, data, pool=None, max_bytes=settings.max_bytes, accelerator=accelerator, layers=settings.layers
+    )
+    joins = settings.across_segments and data.spec.clips > 1
+    train, test = (bank.across_segments(data.spec.clips) if joins else bank for bank in found_banks)
 
     def make_head() -> AttentiveHead:
-        return AttentiveHead(whole.embed_dim, whole.num_classes, num_heads=settings.num_heads, depth=settings.depth)
+        return AttentiveHead(
+            whole.embed_dim,
+            whole.num_classes,
+            num_heads=settings.num_heads,
+            depth=settings.depth,
+            blocks=settings.blocks,
+        )
 
     found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step)
     predictions = predict(found.head, test, batch_size=settings.recipe.batch_size)
-    form = Classifier(pool=whole.pool, kind="attentive", num_heads=settings.num_heads, depth=settings.depth)
-    keep_model(with_head(whole, found.head, form), data, run_dir)
+    if not joins and settings.layers is None:  # a model looks at one clip, with its last block
+        form = Classifier(
+            pool=whole.pool,
+            kind="attentive",
+            num_heads=settings.num_heads,
+            depth=settings.depth,
+            blocks=settings.blocks,
+        )
+        keep_model(with_head(whole, found.head, form), data, run_dir)
     return outcome(predictions, data, curves=found.curves, seconds=time.perf_counter() - start, details=found.details())

@@ -1,6 +1,6 @@
 """What protocols share: the model to start from, features of a frozen backbone, the model and outcome to keep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +36,15 @@ def build(model: Callable[[], VideoModel], seed: int) -> VideoModel:
         return model()
 
 
-def banks(model: VideoModel, data: VideoDataModule, *, pool: Pool | None, max_bytes: int, accelerator: str) -> Banks:
+def banks(
+    model: VideoModel,
+    data: VideoDataModule,
+    *,
+    pool: Pool | None,
+    max_bytes: int,
+    accelerator: str,
+    layers: Sequence[int] | None = None,
+) -> Banks:
     """Features of every view of both lists, without augmentation.
 
     Args:
@@ -45,6 +53,7 @@ def banks(model: VideoModel, data: VideoDataModule, *, pool: Pool | None, max_by
         pool: keep one vector per view; None keeps all tokens.
         max_bytes: largest bank.
         accelerator: where to compute, in Lightning's words.
+        layers: blocks whose normed outputs are joined along the tokens; None for the last one.
     """
     found = (
         extract(
@@ -53,6 +62,7 @@ def banks(model: VideoModel, data: VideoDataModule, *, pool: Pool | None, max_by
             pool=pool,
             max_bytes=max_bytes,
             device=device_of(accelerator),
+            layers=layers,
         )
         for records in (data.train_records, data.test_records)
     )

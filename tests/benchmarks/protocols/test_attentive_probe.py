@@ -1,6 +1,15 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
 from benchmarks.protocols import attentive_probe
+from benchmarks.protocols.common import MODEL_FILE, build
+from heads.views import encode_views, probabilities, scores_of_views
 from tests.benchmarks.protocols.clips import tiny_data, tiny_model
-from zoo.training.probe import ProbeRecipe
+from tests.benchmarks.protocols.test_common import pico
+from zoo.registry import create_model
+from zoo.training.probe import ProbeRecipe, probe
 
 
 def test_it_learns_from_tokens_and_scores_every_video(tmp_path):
@@ -12,3 +21,47 @@ def test_it_learns_from_tokens_and_scores_every_video(tmp_path):
     assert outcome.details["lr"] == 5e-3
     assert outcome.rows.tolist() == list(range(12))
     assert outcome.curves[-1]["loss"] < outcome.curves[0]["loss"] / 2
+
+
+ONCE = attentive_probe.Settings(
+    recipe=ProbeRecipe(steps=4, batch_size=20, lrs=(5e-3,), weight_decay=0.01), num_heads=2, depth=2
+)
+
+
+@pytest.mark.parametrize("layers", [None, (0, 1)])
+@pytest.mark.parametrize("across", [True, False])
+def test_the_head_sees_segments_and_levels_as_published(tmp_path, monkeypatch, layers, across):
+    heads = []
+
+    def keep(*arguments, **options):
+        heads.append(probe(*arguments, **options))
+        return heads[-1]
+
+    monkeypatch.setattr(attentive_probe, "probe", keep)
+    data = tiny_data(tmp_path)
+    settings = replace(ONCE, layers=layers, across_segments=across)
+    outcome = attentive_probe.run(tiny_model, data, settings, seed=0, run_dir=tmp_path)
+    backbone = build(tiny_model, 0).backbone.eval()
+    views = torch.cat([batch.video for batch in data.test_dataloader()]).unflatten(0, (-1, data.spec.clips))
+    with torch.no_grad():
+        found = encode_views(backbone, views.transpose(0, 1).unsqueeze(1), layers=layers)
+        scores = scores_of_views(heads[0].head, found, attend_across_segments=across)
+    torch.testing.assert_close(probabilities(scores), outcome.probabilities, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_is_kept_only_where_it_gives_the_answers_of_the_outcome(tmp_path):
+    for number, (changes, kept) in enumerate(
+        [({"across_segments": False}, True), ({}, False), ({"layers": (0,), "across_segments": False}, False)]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        attentive_probe.run(pico, tiny_data(folder), replace(ONCE, **changes), seed=0, run_dir=folder)
+        assert (folder / MODEL_FILE).exists() == kept
+
+
+@pytest.mark.parametrize("blocks", ["tokens", "query"])
+def test_both_places_of_the_blocks_can_be_asked_for_and_are_kept_with_the_model(tmp_path, blocks):
+    settings = replace(ONCE, blocks=blocks, across_segments=False)
+    attentive_probe.run(pico, tiny_data(tmp_path), settings, seed=0, run_dir=tmp_path)
+    kept = create_model("vit_pico", checkpoint_path=tmp_path / MODEL_FILE)
+    assert kept.head.over_tokens == (blocks == "tokens")

@@ -13,7 +13,7 @@ PROBE = ProbeRecipe(steps=3, batch_size=20, lrs=(1e-2,), weight_decay=0.0)
 CASES = [
     (finetune, finetune.Settings(recipe=Recipe(steps=2, global_batch=6, base_lr=0.1))),
     (linear_probe, linear_probe.Settings(recipe=PROBE)),
-    (attentive_probe, attentive_probe.Settings(recipe=PROBE, num_heads=2)),
+    (attentive_probe, attentive_probe.Settings(recipe=PROBE, num_heads=2, across_segments=False)),
 ]
 
 
