@@ -10,6 +10,13 @@ from benchmarks.table import Cell, Row, Table, Task
 from zoo.objectives.matrix import OBJECTIVES, TITLES, statement
 from zoo.registry import create_backbone
 
+NOTE = (
+    "Accuracy in percent, with the lowest and highest seed; all seeds share one teacher. Bold: the best start of a "
+    "backbone. ▲ and ▼: more or less accurate than random weights, p < 0.05 after Holm's correction. "
+    "Self-distillation has seen the labels of all tasks, UMT's teacher those of the first. V-JEPA rows evaluate the "
+    "student, the authors the target. A dash: the backbone cannot be trained under the objective, or was not."
+)
+
 
 class Entry(NamedTuple):
     """A backbone under an objective on one task.
@@ -81,7 +88,7 @@ def markdown(table: Table) -> str:
             best = max((it.accuracy.value for it in entries.values() if it.accuracy), default=0.0)
             lines.append(f"| {system} | " + " | ".join(_words(it, best) for it in entries.values()) + " |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, NOTE, ""])
 
 
 def _words(entry: Entry, best: float) -> str:

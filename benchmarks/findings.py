@@ -1,7 +1,7 @@
 """What a table shows, in plain sentences; backticks mark names, double stars what matters."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from benchmarks.formats import p_words, percent, signed, spread
@@ -146,23 +146,34 @@ def _explained(table: Table, budget: str) -> list[Finding]:
         for row, results in table.pretraining.items()
         if all("explained" in result.metrics for result in results)
     }
-    if not shares:
-        return []
-    text = "Of the loss that the best constant guess has, predictions save at the end: "
-    text += _listed([f"`{name}` {percent(share)} %" for name, share in shares.items()])
-    text += ". Shares compare within an objective alone."
-    if max(shares.values()) >= LITTLE_EXPLAINED:
-        return [Finding("plain", "How far pretraining came", text)]
-    return [Finding("bad", "Pretraining hardly began", f"{text} The {budget} budget is too short to judge it by.")]
+    text = "Of the loss that the best constant guess has, predictions save at the end: {}. "
+    little = {name: share for name, share in shares.items() if share < LITTLE_EXPLAINED}
+    enough = {name: share for name, share in shares.items() if name not in little}
+    found = []
+    if enough:
+        words = text.format(_shares(enough)) + "Shares compare within an objective alone."
+        found.append(Finding("plain", "How far pretraining came", words))
+    if little:
+        words = text.format(_shares(little)) + f"The {budget} budget is too short to judge them by."
+        found.append(Finding("bad", "Pretraining hardly began", words))
+    return found
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    return _listed([f"`{name}` {percent(share)} %" for name, share in shares.items()])
 
 
 def _teachers(table: Table) -> list[Finding]:
     """Who taught, and what labels that brought in."""
-    found = {}
+    by_role: dict[str, list[Result]] = {}
     for result in table.teachers:
-        accuracy = result.metrics["accuracy"].value
-        found[result.details["role"]] = f"{result.details['words']} It reaches {percent(accuracy)} % on test videos."
-    return [Finding("plain", f"Teacher of {role}", text) for role, text in found.items()]
+        by_role.setdefault(result.details["role"], []).append(result)
+    found = []
+    for role, results in by_role.items():
+        reached = _listed([f"`{it.identity.system}` {percent(it.metrics['accuracy'].value)} %" for it in results])
+        text = f"{results[0].details['words']} On test videos: {reached}. All seeds share one teacher."
+        found.append(Finding("plain", f"Teacher of {role}", text))
+    return found
 
 
 def _by_system(entries: dict[str, list[str]]) -> str:

@@ -57,16 +57,17 @@ class Teacher:
         """The teacher with random weights."""
         return create_model(self.name(student), num_classes=self.num_classes(suite), **self.overrides(clip))
 
-    def words(self, student: str, suite: Suite) -> str:
-        """Who it is and what labels it has seen, in a sentence."""
-        task = suite.tasks[0].name
-        lessons = (
-            f"single frames of the training clips of {task} with their labels, and looks at clips frame by frame"
-            if self.lessons == STILLS
-            else "the training clips of all tasks with their labels"
+    def words(self, suite: Suite) -> str:
+        """Who it is and what labels its students have seen, in a sentence or two."""
+        if self.lessons == STILLS:
+            return (
+                f"`{self.architecture}` looks at single frames. It was trained on frames of the training clips of "
+                f"{suite.tasks[0].name} with their labels, which its students have seen through it."
+            )
+        return (
+            "A smaller network of the student's kind, trained on the training clips of all tasks with their labels. "
+            "The student learns from the same labels: its rows had more supervised steps than their twins."
         )
-        smaller = "" if self.architecture else " (a smaller one than the student)"
-        return f"`{self.name(student)}`{smaller}, trained on {lessons}: its students have seen these labels through it."
 
 
 @dataclass(frozen=True, kw_only=True)

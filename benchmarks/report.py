@@ -166,6 +166,7 @@ def context(story: Story) -> dict[str, Any]:
         "feature_maps": feature_maps(story),
         "crossed": {task: cross.cross(table, task) for task in table.tasks} if cross.is_worthwhile(table) else {},
         "cross_columns": cross.columns(table),
+        "cross_note": cross.NOTE,
         "clips": clips(story),
         "commands": sorted({result.command for result in story.results}),
         "settings": settings(story.results),

@@ -121,7 +121,7 @@ class Worker:
     def teach(self, run: Run, _: Mapping[str, Result], report: Report) -> "Made":
         """Train the teacher of an objective with labels."""
         suite, objective = self.context.suite, run.settings["objective"]
-        teacher, student = self.teacher_of(objective), run.identity.system
+        teacher = self.teacher_of(objective)
         lessons = Lessons(suite, self.context.videos)
         train, test = lessons.of("train", teacher.lessons), lessons.of(suite.test_split, teacher.lessons)
         data = self.data(run, train, test, augment=self.context.budget.augment)
@@ -136,7 +136,7 @@ class Worker:
             on_step=reporter(report, teacher.recipe.steps),
             accelerator="cpu",
         )
-        details = {"role": TITLES[objective], "words": teacher.words(student, suite)}
+        details = {"role": TITLES[objective], "words": teacher.words(suite)}
         return self.scored(run, told, data, details, weights=self.keep_weights(run))
 
     def pretrain(self, run: Run, results: Mapping[str, Result], report: Report) -> "Made":

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.findings import exponent, findings
 from benchmarks.formats import percent, signed
+from benchmarks.results import Interval
 from tests.benchmarks.synthetic import story
 
 
@@ -68,6 +69,32 @@ def test_pretraining_is_told_by_the_variance_it_explains(tmp_path, explained, ti
     finding = said(story(tmp_path, systems=("a",), explained=explained).table)[title]
     assert finding.tone == tone
     assert f"`a:mae` {percent(explained)} %" in finding.text
+
+
+def test_a_pretraining_that_hardly_began_is_not_hidden_by_another_that_did(tmp_path):
+    table = story(tmp_path, systems=("a",), objectives=("mae", "umt")).table
+    for row, (result,) in table.pretraining.items():
+        share = 0.01 if row.init == "mae" else 0.5
+        result.metrics["explained"] = Interval(share, share, share)
+    found = said(table)
+    assert "`a:mae` 1.0 %" in found["Pretraining hardly began"].text
+    assert "`a:umt` 50.0 %" in found["How far pretraining came"].text
+
+
+def test_every_teacher_of_an_objective_is_named_with_its_accuracy(table):
+    some = next(iter(table.cells.values()))["motion"].results[0]
+    teachers = [
+        replace(
+            some,
+            identity=replace(some.identity, kind="teacher", system=name),
+            metrics={"accuracy": Interval(share, share, share)},
+            details={"role": "self-distillation", "words": "Somebody."},
+        )
+        for name, share in (("a", 0.9), ("b", 0.2))
+    ]
+    text = said(replace(table, teachers=teachers))["Teacher of self-distillation"].text
+    assert "`a` 90.0 % and `b` 20.0 %" in text
+    assert text.startswith("Somebody.")
 
 
 def test_controls_in_order_are_said_with_their_limits(table):

@@ -37,9 +37,9 @@ def test_teachers_say_who_they_are_and_what_labels_they_saw():
     stills, smaller = SMOKE["umt"].teacher, SMOKE["self_distillation"].teacher
     assert (stills.lessons, smaller.lessons) == (STILLS, EVERYTHING)
     assert (stills.num_classes(SUITE), smaller.num_classes(SUITE)) == (2, 4)
-    assert "vit_still_pico" in stills.words("vit_pico", SUITE)
-    assert "shade" in stills.words("vit_pico", SUITE)
-    assert "smaller one than the student" in smaller.words("vit_pico", SUITE)
+    assert "vit_still_pico" in stills.words(SUITE)
+    assert "shade" in stills.words(SUITE)
+    assert "more supervised steps than their twins" in smaller.words(SUITE)
     own = smaller.model("vit_pico", CLIP, SUITE)
     assert own.embed_dim < create_backbone("vit_pico").embed_dim
     assert own.num_classes == 4

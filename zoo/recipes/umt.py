@@ -7,13 +7,8 @@ segments; stage 1 crops at several scales and flips, fine-tuning augments as Vid
 
 from dataclasses import replace
 
+from zoo.recipes.lists import K400_TRAIN_VIDEOS, K710_TRAIN_VIDEOS, SSV2_TRAIN_VIDEOS
 from zoo.recipes.recipe import Recipe, steps_of
-
-# Union of Kinetics-400, 600 and 700 without duplicates and without any validation or test video: "about 650k" in
-# UniFormerV2, whose list UMT uses. The lists are not published in the repository, so the number is not exact.
-K710_TRAIN_VIDEOS = 650_000
-K400_TRAIN_VIDEOS = 240_436
-SSV2_TRAIN_VIDEOS = 168_913
 
 
 def pretrain_base_k710() -> Recipe:

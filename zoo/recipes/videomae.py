@@ -1,8 +1,7 @@
 """VideoMAE's pretraining recipe (arXiv 2203.12602; MCG-NJU/VideoMAE, scripts/ and run_mae_pretraining.py)."""
 
+from zoo.recipes.lists import K400_TRAIN_VIDEOS
 from zoo.recipes.recipe import Recipe, steps_of
-
-K400_TRAIN_VIDEOS = 240_436  # MMAction2's copy of the set, which VideoMAE's lists follow
 
 
 def pretrain_base_k400(epochs: int = 800) -> Recipe:

@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
+from zoo.recipes.lists import K400_TRAIN_VIDEOS, SSV2_TRAIN_VIDEOS
 from zoo.recipes.recipe import Recipe, steps_of
-
-K400_TRAIN_VIDEOS = 240_436
-SSV2_TRAIN_VIDEOS = 168_913
 
 
 def pretrain_middle_k400(epochs: int = 800) -> Recipe:

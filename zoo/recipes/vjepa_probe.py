@@ -15,11 +15,10 @@ bfloat16. Their accuracy is a mean over batches, and their validation clips lie 
 
 from dataclasses import replace
 
+from zoo.recipes.lists import K400_TRAIN_VIDEOS, SSV2_TRAIN_VIDEOS
 from zoo.recipes.recipe import steps_of
 from zoo.training.probe_recipe import SweepRecipe
 
-K400_TRAIN_VIDEOS = 240_436
-SSV2_TRAIN_VIDEOS = 168_913
 IMAGENET_TRAIN_IMAGES = 1_281_167
 SWEEP_LRS = (5e-3, 3e-3, 1e-3, 3e-4, 1e-4)
 SWEEP_WEIGHT_DECAYS = (0.01, 0.1, 0.4, 0.8)

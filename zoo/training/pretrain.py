@@ -1,5 +1,11 @@
 """Pretraining with any objective."""
 
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
 from backbones.contract import Backbone
 from zoo.batch import Batch
 from zoo.objectives.contract import Loss, Objective
@@ -19,6 +25,7 @@ class Pretrain(TrainingModule):
     def __init__(self, objective: Objective, recipe: Recipe, *, seed: int = 0) -> None:
         super().__init__(recipe, seed=seed)
         self.objective = objective
+        self.outside = {name: fingerprint(part) for name, part in objective.outside.items()}
         self.backbone.set_grad_checkpointing(recipe.checkpointed_blocks)
 
     @property
@@ -38,3 +45,17 @@ class Pretrain(TrainingModule):
     def after_step(self, step: int) -> None:
         """Let the objective move its averaged copies and temperatures."""
         self.objective.after_step(step)
+
+    def identity(self) -> dict[str, Any]:
+        """Recipe, seed, and which frozen networks the objective looks at: a run goes on with the same teacher only."""
+        return {**super().identity(), **({"outside": self.outside} if self.outside else {})}
+
+
+def fingerprint(part: nn.Module) -> str:
+    """Class of a frozen network, and the start of the SHA-256 of its weights."""
+    total = hashlib.sha256()
+    tensors = {name: it for name, it in part.state_dict().items() if isinstance(it, torch.Tensor)}
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return f"{type(part).__name__} {total.hexdigest()[:16]}"

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 
 from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData
 from zoo.training.fit import fit
-from zoo.training.pretrain import Pretrain
+from zoo.training.pretrain import Pretrain, fingerprint
 
 
 def test_objectives_hear_of_every_optimiser_step_once(tmp_path):
@@ -41,3 +42,31 @@ def test_layers_below_get_smaller_rates_and_the_decoder_the_full_one():
     assert scales["objective.decoder.weight"] == 1.0
     assert scales["objective.student.blocks.1.mlp.fc1.weight"] == pytest.approx(0.8)
     assert scales["objective.student.patch_embed.proj.weight"] == pytest.approx(0.8**3)
+
+
+def taught(seed: int) -> MeanColour:
+    torch.manual_seed(0)
+    objective = MeanColour()
+    torch.manual_seed(seed)
+    objective.outside["teacher"] = torch.nn.Linear(2, 2)
+    return objective
+
+
+def test_a_run_goes_on_with_its_own_teacher_and_with_no_other(tmp_path):
+    half = Pretrain(taught(1), RECIPE)
+    fit(half, TinyData(), run_dir=tmp_path)
+    checkpoint: dict = {}
+    half.on_save_checkpoint(checkpoint)
+    Pretrain(taught(1), RECIPE).on_load_checkpoint(checkpoint)
+    with pytest.raises(ValueError, match=r"another run.*outside"):
+        Pretrain(taught(2), RECIPE).on_load_checkpoint(checkpoint)
+
+
+def test_a_fingerprint_sees_every_weight_and_its_type():
+    one = torch.nn.Linear(2, 2)
+    assert fingerprint(one) == fingerprint(copy.deepcopy(one))
+    assert fingerprint(one) != fingerprint(copy.deepcopy(one).double())
+    other = copy.deepcopy(one)
+    with torch.no_grad():
+        other.bias[1] += 1e-6
+    assert fingerprint(one) != fingerprint(other)
