@@ -184,10 +184,12 @@ def timm_vit(
         drop_path_rate: drop-path rate of the last block; earlier ones grow linearly from 0.
 
     Raises:
-        ValueError: when patches do not divide the frames.
+        ValueError: when patches do not divide the frames, or heads the width.
     """
     if img_size % patch_size or num_frames < 1:
         raise ValueError(f"{num_frames} frames of {img_size} px cannot be cut into patches of {patch_size} px")
+    if embed_dim % num_heads:
+        raise ValueError(f"{num_heads} heads do not divide a width of {embed_dim}")
     model = timm.create_model(
         name,
         pretrained=False,

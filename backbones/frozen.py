@@ -78,6 +78,8 @@ class ClipTeacher(Teacher):
             raise ValueError(f"unknown statistics {statistics!r}; choose from {STATISTICS}")
         if size % patch_size:
             raise ValueError(f"frames of {size} px cannot be cut into patches of {patch_size} px")
+        if width % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide a width of {width}")
         self.layers = taught_layers(depth, num_layers, interval)
         self.out_dim, self.num_layers, self.patch_size, self.input_size = out_dim, num_layers, patch_size, (size, size)
         self.class_token, self.post_norm, self.unit, self.statistics = class_token, post_norm, unit, statistics

@@ -104,7 +104,6 @@ def story(session: Session, failures: Mapping[str, str]) -> Story:
         store=store,
         budget=session.budget.name,
         protocol=request.protocol,
-        frames=session.frames,
         again=request.command,
         suite_note=session.suite.description,
         quirks=session.suite.quirks,

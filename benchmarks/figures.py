@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from benchmarks.formats import percent
+from benchmarks.formats import cost_of_clip, percent
 from benchmarks.results import RANDOM, Result
 from benchmarks.table import Row, Table, Task
 
@@ -239,14 +239,13 @@ def _legend(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=min(4, max(1, len(labels))))
 
 
-def trade_off(table: Table, *, frames: int) -> str:
+def trade_off(table: Table) -> str:
     """Mean accuracy over tasks against FLOPs; areas show the number of parameters."""
     look = looks(table)
     entries = []
     for row, cells in table.cells.items():
         values = [cell.accuracy.value for cell in cells.values() if cell.accuracy is not None]
-        points = table.costs[row.system].details["points"] if row.system in table.costs else []
-        gflops = next((point["gflops"] for point in points if point["frames"] == frames), None)
+        gflops = cost_of_clip(table, row.system, "gflops")
         if not row.control and gflops is not None and len(values) == len(table.tasks):
             entries.append(
                 (row, gflops, 100 * sum(values) / len(values), table.costs[row.system].details["parameters"])
@@ -261,7 +260,7 @@ def trade_off(table: Table, *, frames: int) -> str:
             axes.scatter(gflops, accuracy, s=size, marker=style.marker, facecolor=face, edgecolor=style.color)
             if row.pretrained:
                 axes.annotate(row.name, (gflops, accuracy), xytext=(9, 5), textcoords="offset points", fontsize=9)
-        axes.set_xlabel(f"GFLOPs per clip of {frames} frames")
+        axes.set_xlabel("GFLOPs per clip")
         axes.set_ylabel("mean accuracy over tasks in %")
         axes.margins(x=0.25, y=0.2)
 

@@ -146,7 +146,7 @@ def _explained(table: Table, budget: str) -> list[Finding]:
         for row, results in table.pretraining.items()
         if all("explained" in result.metrics for result in results)
     }
-    text = "Of the loss that the best constant guess has, predictions save at the end: {}. "
+    text = "Share of the best constant guess's loss that predictions save at the end: {}. "
     little = {name: share for name, share in shares.items() if share < LITTLE_EXPLAINED}
     enough = {name: share for name, share in shares.items() if name not in little}
     found = []
@@ -160,7 +160,9 @@ def _explained(table: Table, budget: str) -> list[Finding]:
 
 
 def _shares(shares: Mapping[str, float]) -> str:
-    return _listed([f"`{name}` {percent(share)} %" for name, share in shares.items()])
+    return _listed(
+        [f"`{name}` {percent(share)} %" if share > 0 else f"`{name}` none" for name, share in shares.items()]
+    )
 
 
 def _teachers(table: Table) -> list[Finding]:
@@ -171,7 +173,11 @@ def _teachers(table: Table) -> list[Finding]:
     found = []
     for role, results in by_role.items():
         reached = _listed([f"`{it.identity.system}` {percent(it.metrics['accuracy'].value)} %" for it in results])
-        text = f"{results[0].details['words']} On test videos: {reached}. All seeds share one teacher."
+        chance = percent(1 / results[0].details["classes"])
+        text = (
+            f"{results[0].details['words']} Accuracy on test videos: {reached} (chance {chance} %). "
+            f"All seeds share one teacher."
+        )
         found.append(Finding("plain", f"Teacher of {role}", text))
     return found
 

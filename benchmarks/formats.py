@@ -42,30 +42,26 @@ def parameters(table: Table, row: Row) -> int | None:
     return None
 
 
-def cost_at(table: Table, system: str, name: str, frames: int) -> float | None:
-    """A cost of a system at a clip length, as far as measured."""
-    cost = table.costs.get(system)
+def cost_of_clip(table: Table, system: str, name: str) -> float | None:
+    """A cost of a system for a clip of its own length, as far as measured."""
+    cost, frames = table.costs.get(system), table.clip_frames.get(system)
     points = cost.details["points"] if cost else []
     return next((point[name] for point in points if point["frames"] == frames), None)
 
 
-def markdown(table: Table, *, frames: int) -> str:
-    """The table in markdown.
-
-    Args:
-        table: what to print.
-        frames: clip length whose FLOPs are shown.
-    """
-    head = ["System", "Start", "Parameters", f"GFLOPs at {frames} frames"]
+def markdown(table: Table) -> str:
+    """The table in markdown; FLOPs are those of a clip of the system's own length."""
+    head = ["System", "Start", "Parameters", "Frames", "GFLOPs"]
     head += [f"{task.name} (chance {percent(task.chance, 0)})" for task in table.tasks]
     lines = ["| " + " | ".join(head) + " |", "|---|---|" + "--:|" * (len(head) - 2)]
     for row, cells in table.cells.items():
         number = parameters(table, row)
-        gflops = cost_at(table, row.system, "gflops", frames)
+        gflops = cost_of_clip(table, row.system, "gflops")
         entry = [
             row.system,
             "control" if row.control else start_words(row.init),
             f"{number:,}" if number is not None else "",
+            str(table.clip_frames.get(row.system, "")),
             f"{gflops:.3f}" if gflops is not None else "",
         ]
         entry += [_markdown_cell(table, row, task) if task.name in cells else "" for task in table.tasks]
@@ -91,16 +87,18 @@ def footnote(table: Table) -> str:
     )
     return (
         f"Accuracy in percent, with 95 % bootstrap intervals {scope} (seeds: {seeds}). "
-        f"1 multiply-add = 2 FLOP, one clip, backbone only."
+        f"1 multiply-add = 2 FLOP, one clip of the system's own length, backbone only. "
+        f"Bold: the most accurate of a task, where that is above chance."
     )
 
 
 def rank(table: Table, row: Row, task: str) -> int | None:
-    """Place of a system on a task, from 1; None for controls and incomplete cells."""
+    """Place of a system on a task, from 1; None for controls, incomplete cells and who is not above chance."""
+    chance = table.task(task).chance
     values = {
-        other: cells[task].accuracy.value  # type: ignore[union-attr]  # filtered below
+        other: accuracy.value
         for other, cells in table.cells.items()
-        if not other.control and task in cells and cells[task].accuracy is not None
+        if not other.control and task in cells and (accuracy := cells[task].accuracy) and accuracy.low > chance
     }
     if row not in values:
         return None

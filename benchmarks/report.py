@@ -18,7 +18,7 @@ from benchmarks import cross, figures, formats
 from benchmarks.findings import Finding, exponent, findings, ranking
 from benchmarks.pictures import Disagreement, FramesOf, Strip, disagreements, strip
 from benchmarks.results import Problem, Result, Store
-from benchmarks.table import Row, Table, start_words
+from benchmarks.table import Row, Table, Task, start_words
 from zoo.objectives.matrix import TITLES
 
 KIND_WORDS = {
@@ -41,7 +41,6 @@ class Story:
         store: where their arrays lie.
         budget: name of the budget.
         protocol: name of the evaluation protocol.
-        frames: clip length of the accuracy experiments.
         again: command line that makes the same report.
         suite_note: what the suite is, in a sentence or two.
         quirks: what one must know of the suite to read its numbers.
@@ -56,7 +55,6 @@ class Story:
     store: Store
     budget: str
     protocol: str
-    frames: int
     again: str
     suite_note: str = ""
     quirks: Sequence[str] = ()
@@ -84,7 +82,7 @@ def write_report(folder: Path, story: Story) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "report.html": render(story),
-        "table.md": formats.markdown(story.table, frames=story.frames),
+        "table.md": formats.markdown(story.table),
         "table.csv": formats.comma_separated(story.table),
         "table.tex": formats.latex(story.table),
         "costs.csv": costs_csv(story.table),
@@ -148,13 +146,13 @@ def context(story: Story) -> dict[str, Any]:
         "table": table,
         "findings": said,
         "alarms": [finding for finding in said if finding.tone == "alarm"],
-        "winners": {task.name: next(iter(ranking(table, task)), None) for task in table.tasks},
+        "winners": {task.name: _winner(table, task) for task in table.tasks},
         "look": figures.looks(table),
         "colors": figures.COLORS,
         "plots": plots(story),
         "rank": lambda row, task: formats.rank(table, row, task),
         "parameters": lambda row: formats.parameters(table, row),
-        "cost_at": lambda system, name: formats.cost_at(table, system, name, story.frames),
+        "cost_of_clip": lambda system, name: formats.cost_of_clip(table, system, name),
         "exponent": exponent,
         "curve_ends": figures.curve_ends,
         "confusion": lambda row, task: figures.confusion_cells(table, row, task),
@@ -164,7 +162,7 @@ def context(story: Story) -> dict[str, Any]:
         "masks_shown": masks_shown(story),
         "mask_notes": mask_notes(table),
         "feature_maps": feature_maps(story),
-        "crossed": {task: cross.cross(table, task) for task in table.tasks} if cross.is_worthwhile(table) else {},
+        "crossed": {task.name: cross.cross(table, task) for task in table.tasks} if cross.is_worthwhile(table) else {},
         "cross_columns": cross.columns(table),
         "cross_note": cross.NOTE,
         "clips": clips(story),
@@ -175,7 +173,7 @@ def context(story: Story) -> dict[str, Any]:
         "decoders": sorted({result.decoder for result in story.results if result.decoder}),
         "commits": sorted({result.commit or "outside a checkout" for result in story.results}),
         "texts": {
-            "Markdown": formats.markdown(table, frames=story.frames),
+            "Markdown": formats.markdown(table),
             "CSV": formats.comma_separated(table),
             "LaTeX": formats.latex(table),
         },
@@ -185,6 +183,12 @@ def context(story: Story) -> dict[str, Any]:
         "results_folder": story.store.folder,
         "total_seconds": sum(result.seconds for result in story.results),
     }
+
+
+def _winner(table: Table, task: Task) -> Row | None:
+    """The best system of a task; None when nobody is above chance."""
+    best = next(iter(ranking(table, task)), None)
+    return best if best is not None and formats.rank(table, best, task.name) == 1 else None
 
 
 def tests_used(table: Table) -> list[str]:
@@ -215,7 +219,7 @@ def plots(story: Story) -> dict[str, Markup]:
     if table.gains:
         drawn["gains"] = figures.gains(table)
     if table.costs:
-        drawn |= {"costs": figures.costs(table), "trade": figures.trade_off(table, frames=story.frames)}
+        drawn |= {"costs": figures.costs(table), "trade": figures.trade_off(table)}
     return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704 - our own drawings
 
 

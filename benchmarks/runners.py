@@ -136,7 +136,11 @@ class Worker:
             on_step=reporter(report, teacher.recipe.steps),
             accelerator="cpu",
         )
-        details = {"role": TITLES[objective], "words": teacher.words(suite)}
+        details = {
+            "role": TITLES[objective],
+            "words": teacher.words(suite),
+            "classes": teacher.num_classes(suite),
+        }
         return self.scored(run, told, data, details, weights=self.keep_weights(run))
 
     def pretrain(self, run: Run, results: Mapping[str, Result], report: Report) -> "Made":

@@ -106,11 +106,6 @@ class Session:
         """The budget."""
         return self.comparison.budget
 
-    @property
-    def frames(self) -> int:
-        """Length of the clips in the accuracy experiments."""
-        return self.comparison.systems[0].clip.num_frames
-
 
 def _require_writable(option: str, folder: Path) -> None:
     """Make a folder, or say which option to change."""

@@ -86,9 +86,11 @@ def system(words: str, *, side_px: int | None, suite: str) -> System:
     Raises:
         UnknownNameError: for an unknown name or objective, with the closest ones.
         SizeError: for an architecture made for larger pictures, with those that fit.
-        ObjectiveError: for an objective that the architecture cannot be trained under.
+        ObjectiveError: for an objective that the architecture cannot be trained under, and for words of another form.
     """
-    name, _, objective = words.partition(":")
+    name, colon, objective = words.partition(":")
+    if not name or (colon and not objective) or ":" in objective:
+        raise ObjectiveError(f"{words!r} is no NAME or NAME:OBJECTIVE, such as vit_pico or vit_pico:mae")
     architecture = get_architecture(name)
     objective = objective or architecture.objective
     if objective not in (*OBJECTIVES, NO_OBJECTIVE):

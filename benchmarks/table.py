@@ -111,6 +111,7 @@ class Table:
         costs: system -> cost result.
         pretraining: row -> pretraining results, one per seed.
         teachers: results of the networks that taught others.
+        clip_frames: system -> frames of its clips.
         seeds: of the evaluations.
         incomplete: cells with test videos that could not be scored, which therefore show no accuracy.
     """
@@ -123,6 +124,7 @@ class Table:
     costs: dict[str, Result]
     pretraining: dict[Row, list[Result]]
     teachers: list[Result]
+    clip_frames: dict[str, int]
     seeds: tuple[int, ...]
     incomplete: tuple[tuple[Row, str], ...]
 
@@ -182,6 +184,9 @@ def tabulate(results: Sequence[Result], store: Store, *, suite: str, tasks: Sequ
         costs={one.identity.system: one for one in results if one.identity.kind == "cost"},
         pretraining=_by_row([one for one in results if one.identity.kind == "pretrain"]),
         teachers=[one for one in results if one.identity.kind == "teacher"],
+        clip_frames={
+            one.identity.system: one.settings["clip"]["num_frames"] for one in scored if one.identity.kind == "evaluate"
+        },
         seeds=tuple(sorted({one.identity.seed for one in scored})),
         incomplete=tuple(
             (row, name) for row, found in cells.items() for name, cell in found.items() if cell.accuracy is None

@@ -330,6 +330,10 @@ class Classifier:
     blocks: Literal["tokens", "query"] = "tokens"
     attention_eps: float = 1e-5
 
+    def __post_init__(self) -> None:
+        if self.kind not in ("linear", "attentive"):
+            raise ValueError(f"unknown kind of classifier {self.kind!r}; choose 'linear' or 'attentive'")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:

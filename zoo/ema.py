@@ -23,7 +23,7 @@ class LinearMomentum:
         steps: length of the schedule, in optimiser steps.
 
     Raises:
-        ValueError: for a share outside [0, 1].
+        ValueError: for a share outside [0, 1], and for less than a step.
     """
 
     start: float
@@ -33,6 +33,8 @@ class LinearMomentum:
     def __post_init__(self) -> None:
         if not (0 <= self.start <= 1 and 0 <= self.final <= 1):
             raise ValueError(f"momentum must lie in [0, 1], not {self.start} to {self.final}")
+        if self.steps < 1:
+            raise ValueError(f"a schedule of {self.steps} steps: it needs at least 1")
 
     def __call__(self, step: int) -> float:
         """Share that stays at a step, counted from 1."""

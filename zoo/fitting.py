@@ -43,6 +43,9 @@ def fit_to_model(
         ValueError: when the tensors do not fit, saying which and what to change.
     """
     if classes is not None:
+        if LINEAR + "weight" in own and len(classes) != len(own[LINEAR + "weight"]):
+            wanted = len(own[LINEAR + "weight"])
+            raise ValueError(f"{len(classes)} classes were chosen for a model that has {wanted}; choose as many")
         chosen = select_classes(found.converted.state, classes)
         found = found._replace(converted=found.converted._replace(state=chosen))
     state = _leave_out(found, own, report)

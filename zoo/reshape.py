@@ -67,6 +67,8 @@ def select_classes(state: Mapping[str, Tensor], classes: Sequence[int]) -> dict[
     if not names:
         raise ValueError("classes were chosen, but there is no classifier to choose from")
     rows = min(len(state[name]) for name in names)
+    if wrong := [index for index in classes if not isinstance(index, int)]:
+        raise ValueError(f"classes are numbers of rows, not {wrong[0]!r}")
     if wrong := [index for index in classes if not 0 <= index < rows]:
         raise ValueError(f"there is no class {wrong[0]} in a classifier of {rows} classes (0 to {rows - 1})")
     picked = torch.tensor(list(classes), dtype=torch.int64)

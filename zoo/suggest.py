@@ -18,7 +18,10 @@ class UnknownNameError(KeyError, ValueError):
 
 def closest(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
     """The `count` valid names most like `name`, best first."""
-    return difflib.get_close_matches(name, list(valid), n=count, cutoff=0.0)
+    names = list(valid)
+    alike = [it for it in names if it.lower() == name.lower()]
+    near = difflib.get_close_matches(name.lower(), names, n=count, cutoff=0.0)
+    return list(dict.fromkeys([*alike, *near]))[:count]
 
 
 def unknown(what: str, name: str, valid: Iterable[str]) -> UnknownNameError:

@@ -38,7 +38,11 @@ def scored(store: Store, task: Task, system: str, init: str, seed: int, skill: f
     scores = rng.random((VIDEOS, len(task.classes)))
     scores[np.arange(VIDEOS), labels] += np.where(rng.random(VIDEOS) < skill, 1.0, -1.0)
     probabilities = np.exp(2 * scores) / np.exp(2 * scores).sum(1, keepdims=True)
-    settings = {"protocol": {"steps": 150, "base_lr": 1e-3, "views": {"clips": 1}}, "start": init}
+    settings = {
+        "protocol": {"steps": 150, "base_lr": 1e-3, "views": {"clips": 1}},
+        "clip": {"num_frames": 16},
+        "start": init,
+    }
     identity = Identity(
         kind="control" if control else "evaluate",
         system=system,
@@ -170,7 +174,6 @@ def story(
         store=store,
         budget="quick",
         protocol="finetune",
-        frames=16,
         again="zoo compare x --suite digits --budget quick",
         suite_note="Digits that move.",
         split_hashes={task.name: "5eed" for task in TASKS},

@@ -88,13 +88,14 @@ def test_every_teacher_of_an_objective_is_named_with_its_accuracy(table):
             some,
             identity=replace(some.identity, kind="teacher", system=name),
             metrics={"accuracy": Interval(share, share, share)},
-            details={"role": "self-distillation", "words": "Somebody."},
+            details={"role": "self-distillation", "words": "Somebody.", "classes": 20},
         )
         for name, share in (("a", 0.9), ("b", 0.2))
     ]
     text = said(replace(table, teachers=teachers))["Teacher of self-distillation"].text
     assert "`a` 90.0 % and `b` 20.0 %" in text
     assert text.startswith("Somebody.")
+    assert "chance 5.0 %" in text
 
 
 def test_controls_in_order_are_said_with_their_limits(table):

@@ -14,7 +14,7 @@ def table(tmp_path_factory):
 
 
 def test_markdown_and_latex_hold_every_accuracy_with_its_interval(table):
-    markdown, latex = formats.markdown(table, frames=16), formats.latex(table)
+    markdown, latex = formats.markdown(table), formats.latex(table)
     for cells in table.cells.values():
         for cell in cells.values():
             value, low, high = interval_texts(cell.accuracy)
@@ -24,7 +24,7 @@ def test_markdown_and_latex_hold_every_accuracy_with_its_interval(table):
 
 
 def test_markdown_has_equally_many_columns_in_all_lines(table):
-    lines = [line for line in formats.markdown(table, frames=16).splitlines() if line.startswith("|")]
+    lines = [line for line in formats.markdown(table).splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + len(table.cells)
 

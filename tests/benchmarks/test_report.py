@@ -1,13 +1,14 @@
 import html
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from benchmarks import report
+from benchmarks import formats, report
 from benchmarks.formats import percent
 from benchmarks.report import flat, number, render, rich_text, settings, write_report
-from benchmarks.results import Problem
+from benchmarks.results import Interval, Problem
 from tests.benchmarks.synthetic import interval_texts, story
 
 
@@ -137,3 +138,39 @@ def test_marked_text_is_escaped_before_it_is_marked():
 )
 def test_numbers_have_three_digits(value, words):
     assert number(value) == words
+
+
+def test_objectives_of_one_backbone_are_crossed_in_the_page_and_beside_it(tmp_path):
+    told = story(tmp_path, systems=("vit_pico", "videomamba_pico"), objectives=("mae", "vjepa"))
+    paths = report.write_report(tmp_path, told)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Every backbone under every objective" in page
+    assert "vit_pico:vjepa" in page
+    assert tmp_path / "cross.md" in paths
+    assert "Every backbone under every objective" not in report.render(story(tmp_path / "plain", systems=("vit_pico",)))
+
+
+def test_a_comparison_whose_costs_are_not_measured_yet_has_a_report(tmp_path):
+    told = story(tmp_path, systems=("vit_pico",))
+    page = report.render(replace(told, table=replace(told.table, costs={})))
+    assert "<h2>Accuracy</h2>" in page
+    assert "Accuracy for its price" not in page
+
+
+def test_flops_are_those_of_a_systems_own_clips(tmp_path):
+    table = story(tmp_path, systems=("vit_pico", "umt_pico")).table
+    table.clip_frames["umt_pico"] = 8
+    points = {point["frames"]: point["gflops"] for point in table.costs["umt_pico"].details["points"]}
+    assert formats.cost_of_clip(table, "umt_pico", "gflops") == points[8] < points[16]
+    assert f"| 8 | {points[8]:.3f} |" in formats.markdown(table)
+
+
+def test_nobody_is_named_best_below_chance(tmp_path):
+    told = story(tmp_path, systems=("vit_pico",))
+    hopeless = {
+        task: replace(cell, accuracy=Interval(0.1, 0.05, 0.15))
+        for task, cell in next(iter(told.table.cells.values())).items()
+    }
+    table = replace(told.table, cells={row: hopeless for row in told.table.cells if not row.control})
+    assert not any(formats.rank(table, row, task.name) for row in table.cells for task in table.tasks)
+    assert not any(report.context(replace(told, table=table))["winners"].values())

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmarks.systems import SizeError, system, systems
+from benchmarks.systems import ObjectiveError, SizeError, system, systems
 from tests.benchmarks.tiny_suite import SUITE
 from zoo.suggest import UnknownNameError
 
@@ -45,3 +45,19 @@ def test_a_system_has_its_familys_own_objective_unless_one_is_named():
 def test_a_misspelt_objective_gets_the_closest():
     with pytest.raises(UnknownNameError, match="vjepa"):
         system("vit_pico:vjeppa", side_px=24, suite="tiny")
+
+
+@pytest.mark.parametrize("words", ["vit_pico:", ":mae", "vit_pico:mae:umt", ""])
+def test_words_of_another_form_are_refused_with_the_right_one(words):
+    with pytest.raises(ObjectiveError, match="NAME:OBJECTIVE"):
+        system(words, side_px=24, suite="tiny")
+
+
+def test_an_objective_in_capitals_gets_the_one_that_was_meant():
+    with pytest.raises(UnknownNameError, match="did you mean 'mae'"):
+        system("vit_pico:MAE", side_px=24, suite="tiny")
+
+
+def test_an_objective_that_cannot_work_is_refused_with_the_reason_and_what_can():
+    with pytest.raises(ObjectiveError, match=r"computes every token.*choose from self_distillation, none"):
+        system("hf_videomae_pico:mae", side_px=24, suite="tiny")

@@ -53,3 +53,8 @@ def test_momentum_grows_linearly_from_the_first_step():
 def test_a_momentum_that_is_no_share_is_refused():
     with pytest.raises(ValueError, match=r"0\.9 to 1\.1"):
         LinearMomentum(start=0.9, final=1.1, steps=4)
+
+
+def test_a_schedule_without_steps_is_refused():
+    with pytest.raises(ValueError, match="0 steps"):
+        LinearMomentum(start=0.9, final=1.0, steps=0)

@@ -23,6 +23,33 @@ class Loss(NamedTuple):
     logs: dict[str, Tensor]
 
 
+def backbone_of(network: nn.Module, role: str) -> Backbone:
+    """The network, if it is a backbone.
+
+    Args:
+        network: what somebody passed.
+        role: what it was to be, "student" or "teacher".
+
+    Raises:
+        TypeError: for anything else, such as a whole model.
+    """
+    if not isinstance(network, Backbone):
+        hint = "; give its .backbone" if hasattr(network, "backbone") else ""
+        raise TypeError(f"the {role} is a {type(network).__name__}, not a backbone{hint}")
+    return network
+
+
+def checked_ratio(mask_ratio: float) -> float:
+    """A fraction of tokens to drop.
+
+    Raises:
+        ValueError: when it does not lie between 0 and 1.
+    """
+    if not 0 < mask_ratio < 1:
+        raise ValueError(f"mask_ratio must lie between 0 and 1, not {mask_ratio}")
+    return mask_ratio
+
+
 class Picture(NamedTuple):
     """What an objective shows its student on some clips, and what comes out.
 

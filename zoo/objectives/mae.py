@@ -19,7 +19,7 @@ from heads.masked_decoder import MaskedDecoder
 from zoo import masks, pictures
 from zoo.batch import Batch
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD
-from zoo.objectives.contract import Loss, Objective, Picture
+from zoo.objectives.contract import Loss, Objective, Picture, backbone_of, checked_ratio
 
 Tubelet = tuple[int, int, int]
 Values = Float[Tensor, "batch query channels pixels"]
@@ -141,7 +141,7 @@ class MAE(Objective):
         target: PixelTarget = VIDEOMAE_TARGET,
     ) -> None:
         super().__init__()
-        if not student.drops_tokens:
+        if not backbone_of(student, "student").drops_tokens:
             raise ValueError(f"{type(student).__name__} cannot drop tokens, which masked autoencoding needs")
         if mask not in MASKS:
             raise ValueError(f"unknown mask {mask!r}; choose from {tuple(MASKS)}")
@@ -151,7 +151,7 @@ class MAE(Objective):
                 f"{target.num_values(student.tubelet)}"
             )
         self.student, self.decoder = student, decoder
-        self.mask_ratio, self.mask, self.target = mask_ratio, mask, target
+        self.mask_ratio, self.mask, self.target = checked_ratio(mask_ratio), mask, target
 
     def forward(self, batch: Batch) -> Loss:
         """Mean squared error over the dropped tokens of one batch, with freshly drawn masks.
@@ -251,7 +251,7 @@ def mae_for(
         decoder_heads: heads of the decoder; one for each 64 channels when None, as for VideoMAE-S, B and L.
         target: what is predicted; its mean and std must be those of the clips' normalisation.
     """
-    width = decoder_dim or student.embed_dim // 2
+    width = decoder_dim or backbone_of(student, "student").embed_dim // 2
     grid: Grid = student.grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta"))
     decoder = MaskedDecoder(
         student.embed_dim,

@@ -20,7 +20,7 @@ from zoo import pictures
 from zoo.batch import Batch
 from zoo.mixing import mix_clips, mixer_of
 from zoo.model import VideoModel
-from zoo.objectives.contract import Loss, Objective, Picture, Steps
+from zoo.objectives.contract import Loss, Objective, Picture, Steps, backbone_of
 
 Tokens = Float[Tensor, "batch tokens dim"]
 Shares = Float[Tensor, "batch classes"]
@@ -40,7 +40,7 @@ class TeacherWeight:
     stop_after: int | None = None
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
+        if not self.weight >= 0:  # NaN is neither
             raise ValueError(f"the teacher's weight must not be negative, got {self.weight:g}")
         if self.stop_after is not None and self.stop_after < 0:
             raise ValueError(f"stop_after must be a number of steps, got {self.stop_after}")
@@ -63,6 +63,13 @@ class Mixing:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
+        for name in ("mixup", "cutmix"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 class SelfDistillation(Objective):
@@ -96,7 +103,9 @@ class SelfDistillation(Objective):
         mixing: Mixing = Mixing(),
         teacher_weight: Callable[[int], float] | None = None,
     ) -> None:
-        if student is teacher:
+        if classifier.num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, not {classifier.num_classes}")
+        if backbone_of(student, "student") is backbone_of(teacher, "teacher"):
             raise ValueError("student and teacher are one network; the teacher must be a trained one of its own")
         widths = (projection.linear.in_features, projection.linear.out_features)
         if widths != (student.embed_dim, teacher.embed_dim):
@@ -255,7 +264,8 @@ def self_distillation_for(
         norm: norm before the projection, "rms" or "layer"; the kind of the student's own final norm when None, which
             gives VideoMamba the authors' RMS norm.
     """
-    own = {name for name, _ in student.named_parameters() if name.startswith("norm.")}
+    backbone_of(teacher, "teacher")
+    own = {name for name, _ in backbone_of(student, "student").named_parameters() if name.startswith("norm.")}
     kind = norm or ("rms" if own == {"norm.weight"} else "layer")
     return SelfDistillation(
         student,

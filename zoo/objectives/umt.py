@@ -18,7 +18,7 @@ from backbones.tokens import take
 from heads.alignment import AlignmentHead
 from zoo import masks, pictures
 from zoo.batch import Batch
-from zoo.objectives.contract import Loss, Objective, Picture
+from zoo.objectives.contract import Loss, Objective, Picture, backbone_of, checked_ratio
 
 Vectors = Float[Tensor, "batch tokens dim"]
 # Masks that need no teacher, by our names; "attention" is drawn from the teacher's saliency.
@@ -85,7 +85,7 @@ class UMT(Objective):
         student_target: str = "normed",
     ) -> None:
         super().__init__({"teacher": teacher})
-        if not student.drops_tokens:
+        if not backbone_of(student, "student").drops_tokens:
             raise ValueError(f"{type(student).__name__} cannot drop tokens, which masked alignment needs")
         for kind, name, known in (
             ("mask", mask, MASKS),
@@ -102,7 +102,12 @@ class UMT(Objective):
         if loss == "l2" and not head.unit:
             raise ValueError("loss 'l2' is 2 - 2 cos of unit vectors; build the head with unit=True, or take 'mse'")
         self.student, self.head = student, head
-        self.mask, self.mask_ratio, self.loss, self.student_target = mask, mask_ratio, loss, student_target
+        self.mask, self.mask_ratio, self.loss, self.student_target = (
+            mask,
+            checked_ratio(mask_ratio),
+            loss,
+            student_target,
+        )
         self.layers = taught_layers(student.depth, teacher.num_layers, interval)
         if student_target == "videomamba_published" and student.depth < 2:
             raise ValueError("student_target 'videomamba_published' needs a student of two blocks or more")
@@ -253,7 +258,7 @@ def umt_for(
         student_target: see `UMT`.
         norm_eps: epsilon of the head's norms; None for 1e-6, UMT's, or 1e-5 with the two targets of VideoMamba.
     """
-    grid = student.grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta"))
+    grid = backbone_of(student, "student").grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta"))
     teacher.match(grid)
     head = AlignmentHead(
         student.embed_dim,

@@ -20,7 +20,7 @@ from zoo import pictures
 from zoo.batch import Batch
 from zoo.ema import LinearMomentum, Target
 from zoo.multiblock import LONG_RANGE, SHORT_RANGE, RandomTube, Split, Splitter
-from zoo.objectives.contract import Loss, Objective, Picture, Steps
+from zoo.objectives.contract import Loss, Objective, Picture, Steps, backbone_of
 
 MASKS = ("multiblock", "tube")
 Pair = tuple[Float[Tensor, "batch _query dim"], Float[Tensor, "batch _query dim"]]  # masks differ in their queries
@@ -46,6 +46,11 @@ class PredictorForm:
     num_heads: int = 16
     num_mask_tokens: int = 2
     flavor: Flavor = TABLES
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "num_heads", "num_mask_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"PredictorForm.{name} must be at least 1, not {getattr(self, name)}")
 
     def build(self, dim: int, grid: Grid) -> MaskedDecoder:
         """The predictor of features of width `dim`, for clips of a grid."""
@@ -111,7 +116,7 @@ class VJEPA(Objective):
         mask_tokens: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if not student.drops_tokens:
+        if not backbone_of(student, "student").drops_tokens:
             raise ValueError(f"{type(student).__name__} cannot drop tokens, which V-JEPA needs")
         if predictor.head.out_features != student.embed_dim:
             raise ValueError(
@@ -253,11 +258,14 @@ def vjepa_for(
         mask_tokens: see `VJEPA`; (0, 0) for V-JEPA 2.
 
     Raises:
-        ValueError: for an unknown mask.
+        ValueError: for an unknown mask, and for sizes below 1.
+        TypeError: when the student is a whole model.
     """
     if mask not in MASKS:
         raise ValueError(f"unknown mask {mask!r}; choose from {MASKS}")
-    grid: Grid = student.grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta"))
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    grid: Grid = backbone_of(student, "student").grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta"))
     multiblock = tuple(replace(it, truncation=truncation) for it in (SHORT_RANGE, LONG_RANGE))
     masks: tuple[Splitter, ...] = multiblock if mask == "multiblock" else (RandomTube(ratio=tube_ratio),)
     return VJEPA(

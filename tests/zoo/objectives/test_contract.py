@@ -2,8 +2,12 @@ import pytest
 import torch
 from torch import nn
 
+from backbones.vit import vit_pico
+from heads.linear import LinearHead
 from zoo.batch import Batch
-from zoo.objectives.contract import Loss, Objective, Picture, Steps
+from zoo.model import VideoModel
+from zoo.objectives.contract import Loss, Objective, Picture, Steps, backbone_of, checked_ratio
+from zoo.objectives.mae import mae_for
 
 
 class Mean(Objective):
@@ -54,3 +58,21 @@ def test_the_number_of_steps_is_part_of_the_state():
     steps.taken = 12
     other.load_state_dict(steps.state_dict())
     assert other.taken == 12
+
+
+def test_a_whole_model_is_refused_where_a_backbone_belongs():
+    model = VideoModel(vit_pico(depth=1), LinearHead(64, 3, pool="mean"))
+    assert backbone_of(model.backbone, "student") is model.backbone
+    with pytest.raises(TypeError, match=r"student is a VideoModel, not a backbone; give its \.backbone"):
+        backbone_of(model, "student")
+    with pytest.raises(TypeError, match=r"teacher is a Linear, not a backbone$"):
+        backbone_of(nn.Linear(2, 2), "teacher")
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -1.0, float("nan")])
+def test_a_ratio_that_drops_nothing_or_everything_is_refused_at_once(ratio):
+    with pytest.raises(ValueError, match="mask_ratio must lie between 0 and 1"):
+        checked_ratio(ratio)
+    with pytest.raises(ValueError, match="mask_ratio"):
+        mae_for(vit_pico(depth=1), 24, 16, mask_ratio=ratio)
+    assert checked_ratio(0.75) == 0.75

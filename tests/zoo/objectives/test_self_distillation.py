@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from backbones.timesformer import TimeSformer
 from backbones.videomamba import VideoMamba
+from backbones.vit import vit_pico
 from heads.linear import LinearHead
 from heads.projection import TokenProjection
 from tests.backbones.test_videomamba import as_clip, built, converter_of, to_ours
@@ -267,3 +268,17 @@ def test_networks_that_do_not_fit_are_refused():
         TeacherWeight(weight=-1.0)
     with pytest.raises(ValueError, match="stop_after must be a number of steps, got -2"):
         TeacherWeight(stop_after=-2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Mixing(label_smoothing=2.0), "label_smoothing"),
+        (lambda: Mixing(mixup=-1.0), "mixup must not be negative"),
+        (lambda: TeacherWeight(weight=float("nan")), "must not be negative"),
+        (lambda: self_distillation_for(vit_pico(depth=1), vit_pico(depth=1), num_classes=0), "num_classes"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_at_once(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -260,3 +260,10 @@ def test_predictors_and_momenta_are_the_published_ones(build, card):
 def test_mask_tokens_that_no_mask_uses_are_not_trained():
     objective = tiny(predictor=replace(SMALL, num_mask_tokens=4), mask_tokens=(2, 2))
     assert [it.requires_grad for it in objective.predictor.mask_tokens] == [False, False, True, False]
+
+
+def test_sizes_below_one_are_refused_at_once():
+    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+        vjepa_for(vjepa_pico(depth=1), 24, 16, steps=0)
+    with pytest.raises(ValueError, match=r"PredictorForm\.depth must be at least 1, not 0"):
+        PredictorForm(depth=0)
