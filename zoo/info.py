@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
+from heads.linear import LinearHead
 from zoo.card import Card, ClipSpec
 from zoo.model import VideoModel
 from zoo.registry import architectures, builder_options, create_model, get_architecture, get_card, released
@@ -37,6 +38,7 @@ def facts(name: str) -> dict[str, Any]:
         "grid": tuple(grid),
         "tokens": grid.num_tokens,
         "pool": model.pool,
+        "classifier": _classifier_words(model),
         "clip": clip.to_dict(),
         "options": {key: _plain(value) for key, value in builder_options(architecture).items()},
         "layers": [(part, _count(module)) for part, module in _parts(model)],
@@ -64,7 +66,7 @@ def describe(name: str) -> RenderableType:
         "tokens": f"{told['tokens']:,} in a grid of {_sides(told['grid'])}",
         "a token is": f"{told['tubelet'][0]} frames of {told['tubelet'][1]} x {told['tubelet'][2]} px",
         "clip": clip_text(ClipSpec.from_dict(told["clip"])),
-        "classifier": f"pools {told['pool']!r}",
+        "classifier": told["classifier"],
         "options": ", ".join(f"{key}={value}" for key, value in told["options"].items()),
         "file layouts": "\n".join(["zoo", *told["layouts"]]),
         "source": told["source"],
@@ -117,6 +119,13 @@ def clip_text(clip: ClipSpec, *, views: bool = True) -> str:
     how = f"stride {clip.stride}" if clip.sampling in ("dense", "vjepa") else clip.sampling
     text = f"{clip.num_frames} x {clip.img_size} px, {how}"
     return f"{text}, {clip.clips} x {clip.crops} views" if views else text
+
+
+def _classifier_words(model: VideoModel) -> str:
+    """How the classifier makes class scores of the tokens."""
+    if isinstance(model.head, LinearHead):
+        return f"pools {model.head.pool!r}, then linear"
+    return f"attentive: a learned query looks at all tokens, {len(model.head.blocks)} blocks before"
 
 
 def _plain(value: object) -> object:

@@ -71,3 +71,8 @@ def test_released_weights_bring_licence_files_numbers_and_conflicts(monkeypatch)
         assert expected in text
     assert "8 x 32 px, uniform" in text
     assert "vit_pico.toy_f8" in printed(info.table_of(["vit_pico.toy_f8"]))
+
+
+def test_an_attentive_classifier_is_not_said_to_pool():
+    assert info.facts("vjepa2_large")["classifier"].startswith("attentive: a learned query")
+    assert info.facts("vit_pico")["classifier"] == "pools 'mean', then linear"
