@@ -75,8 +75,8 @@ SUITE = Suite(
         "motion and order are coded all-intra at a constant quantiser: a scene's clips decode to the same frames, bit "
         "for bit, in another order. appearance is coded with predicted frames.",
         "No flips in training: they turn motions into others and digits into shapes that are none.",
-        "Clips of 16 frames take every frame of appearance and motion and every fourth of order; clips of 8 take half as "
-        "many, at random within their segments in training.",
+        "Clips of 16 frames take every frame of appearance and motion and every fourth of order; clips of 8 take half "
+        "as many, at random within their segments in training.",
         "The bytes depend on the version of x264; the hash of every split is recorded with its results.",
     ),
     prepare=prepare,
