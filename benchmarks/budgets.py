@@ -180,7 +180,7 @@ BUDGETS = {
         finetune_effort=Effort(steps=6, lr=8e-3),
         batch=16,
         probe_steps=15,
-        costs=Costs(frames=(8, 16), batch_size=2, rounds=2),
+        costs=Costs(frames=(16,), batch_size=2, rounds=2),
         small_suite=True,
     ),
     "quick": _budget(

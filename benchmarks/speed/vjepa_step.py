@@ -214,6 +214,7 @@ def plain_step(shape: Shape, ours: VJEPA, video: Tensor) -> Callable[[], float]:
         loss.backward()
         optimizer.step()
         taken[0] += 1
+        drawing.steps.taken = taken[0]
         momentum = ours.momentum(taken[0])
         with torch.no_grad():
             for mine, theirs in zip(target.parameters(), encoder.parameters(), strict=True):

@@ -30,7 +30,7 @@ def test_costs_are_measured_once_for_all_systems_together(opened, monkeypatch):
     assert len(costs.missing(opened, store)) == 2
     for _ in range(2):
         costs.measure(opened, store, jobs=1, progress=lambda *_: None)
-    assert calls == [(["vit_pico", "timesformer_pico"], (8, 16), 24, 2)]
+    assert calls == [(["vit_pico", "timesformer_pico"], (16,), 24, 2)]
     assert costs.missing(opened, store) == []
     found = {result.identity.system: result for result in store.results()}
     assert found["vit_pico"].details["points"][1]["gflops"] == 1.6

@@ -124,7 +124,9 @@ def test_classes_of_k400_are_the_first_rows_of_k710s():
     load_checkpoint(other, official_of(union), classes=picked)
     assert torch.equal(other.head.linear.bias, union.head.linear.bias[picked])
     with pytest.raises(CheckpointError, match="there is no class 710 in a classifier of 710 classes"):
-        load_checkpoint(other, official_of(union), classes=[710])
+        load_checkpoint(other, official_of(union), classes=[0, 1, 710])
+    with pytest.raises(CheckpointError, match="2 classes were chosen for a model that has 3"):
+        load_checkpoint(other, official_of(union), classes=[0, 1])
 
 
 def test_a_stage_1_file_starts_a_classifier_without_its_norm_and_head():
