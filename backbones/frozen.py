@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from backbones.contract import Backbone, Features, Grid, clip_sides
 from backbones.layers import first_row, unit_length
+from backbones.meta import meta_device
 from backbones.positions import register_positions, resize_grid_table, resize_spatial_table
 from backbones.teacher import Lesson, Teacher, as_frames, taught_layers
 
@@ -197,7 +198,7 @@ def clip_teacher(
     if missing := sorted(told["missing_keys"]):
         raise ValueError(f"CLIP {name!r} lacks {len(missing)} weights of an image encoder, such as {missing[0]!r}")
     config = model.config
-    with torch.device("meta"):
+    with meta_device():
         teacher = ClipTeacher(
             image_size=config.image_size,
             patch_size=config.patch_size,

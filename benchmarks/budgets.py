@@ -187,7 +187,7 @@ BUDGETS = {
         "quick",
         pretrain={**_same(240, 20e-3), "mae": Effort(steps=240, lr=12e-3), "vjepa": Effort(steps=240, lr=8e-3)},
         teachers={STILLS: Effort(steps=300, lr=8e-3), EVERYTHING: Effort(steps=400, lr=20e-3)},
-        finetune_effort=Effort(steps=150, lr=20e-3),
+        finetune_effort=Effort(steps=120, lr=20e-3),
         batch=32,
         probe_steps=300,
         costs=Costs(frames=(8, 16, 32, 64, 128), batch_size=4, rounds=5),

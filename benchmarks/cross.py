@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-import torch
-
+from backbones.meta import meta_device
 from benchmarks.formats import percent
 from benchmarks.results import RANDOM, Interval
 from benchmarks.table import Cell, Row, Table, Task
@@ -68,7 +67,7 @@ def _why_not(row: Row) -> str:
     """The reason of the table of backbones and objectives, where there is one; else that it was not run."""
     if row.init == RANDOM:
         return "not run"
-    with torch.device("meta"):
+    with meta_device():
         words = statement(create_backbone(row.system), row.init)
     return words.removeprefix("no: ") if words.startswith("no: ") else "not run"
 

@@ -7,17 +7,13 @@ the three rank networks differently, hence three columns.
 
 import functools
 import gc
-import multiprocessing
 import signal
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.pool import ThreadPool
-from types import FunctionType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -26,7 +22,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.meta import meta_device
 from benchmarks.memory import PeakMeter
+from benchmarks.processes import fresh_processes
 
 Build = Callable[[int], nn.Module]  # number of frames -> network; picklable
 Mode = Literal["inference", "training"]
@@ -193,7 +191,7 @@ def peak_memory(
         device: where to run.
         limit_mib: address space that the process may use above what it has at the start (Linux and macOS).
     """
-    context = _fresh_processes(build)
+    context = fresh_processes()
     ours, theirs = context.Pipe(duplex=False)
     words = (theirs, build, (batch_size, 3, frames, img_size, img_size), mode, device, limit_mib)
     process = context.Process(target=_peak_of_one_call, args=words, daemon=True)
@@ -210,18 +208,6 @@ def peak_memory(
     process.join()
     ours.close()
     return peak
-
-
-def _fresh_processes(build: Build) -> ForkServerContext | SpawnContext:
-    """How to start processes that have run nothing yet."""
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # The server imports everything once and runs nothing: its forks are fresh, and start in milliseconds.
-    maker = build.func if isinstance(build, functools.partial) else build
-    module = maker.__module__ if isinstance(maker, FunctionType) else type(maker).__module__
-    context.set_forkserver_preload(["torch", __name__, module])
-    return context
 
 
 def _peak_of_one_call(
@@ -308,7 +294,7 @@ def sweep(
 
 def _one_clip(build: Build, frames: int, img_size: int) -> Callable[[], object]:
     """A forward pass of one clip that computes shapes only: no data, no time, no memory."""
-    with torch.device("meta"):
+    with meta_device():
         model = build(frames).eval()
         video = torch.empty(1, 3, frames, img_size, img_size)
     return lambda: model(video)

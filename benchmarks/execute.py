@@ -4,16 +4,16 @@ Every worker computes on one thread, so a result does not depend on how many wor
 takes its worker down with it, is reported and blocks only the runs that need it.
 """
 
-import multiprocessing
 import os
 import signal
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
 
+from benchmarks.processes import fresh_processes
 from benchmarks.results import Identity, Result
 
 POLL_S = 0.2
@@ -101,9 +101,9 @@ class _Worker:
     """A process that runs one thing after the other, and our end of the pipe to it."""
 
     def __init__(self, make_runner: MakeRunner, context: Any) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, theirs = spawn.Pipe()
-        self.process: SpawnProcess = spawn.Process(target=_work, args=(theirs, make_runner, context), daemon=True)
+        fresh = fresh_processes()
+        self.pipe, theirs = fresh.Pipe()
+        self.process: BaseProcess = fresh.Process(target=_work, args=(theirs, make_runner, context), daemon=True)
         self.run: Run | None = None
         self.lost = False
         self.process.start()

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from backbones.contract import Backbone
+from backbones.meta import meta_device
 from benchmarks.suite import Task
 from zoo.card import ClipSpec
 from zoo.model import VideoModel
@@ -104,7 +103,7 @@ def system(words: str, *, side_px: int | None, suite: str) -> System:
             f"computation and show nothing. These fit: {', '.join(fitting)}"
         )
     made = System(name=architecture.name, clip=clip, objective=objective)
-    with torch.device("meta"):
+    with meta_device():
         backbone = made.backbone()
     if made.pretrained and (reason := obstacle(backbone, objective)):
         possible = [entry for entry in OBJECTIVES if not obstacle(backbone, entry)]

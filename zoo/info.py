@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import nn
 
+from backbones.meta import meta_device
 from heads.linear import LinearHead
 from zoo.card import Card, ClipSpec
 from zoo.model import VideoModel
@@ -135,7 +136,7 @@ def _plain(value: object) -> object:
 
 def _on_meta(name: str) -> VideoModel:
     """The model without memory for its weights."""
-    with torch.device("meta"):
+    with meta_device():
         return create_model(name)
 
 

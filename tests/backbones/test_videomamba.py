@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from backbones import videomamba
 from backbones.mamba_mixer import SsmOptions
+from backbones.meta import meta_device
 from backbones.positions import resize_spatial_table, resize_temporal_table, sincos_1d
 from backbones.videomamba import VideoMamba, videomamba_pico
 from tests.support import assert_parity, load, manifest, part
@@ -190,7 +191,7 @@ def test_released_files_fit_key_by_key_and_convert_back(name):
     converted = converter_of(state).to_zoo(state)
     assert not converted.unexpected
     assert set(converted.dropped) == {key for key in state if key.startswith("distill_head.")}
-    with torch.device("meta"):
+    with meta_device():
         model = getattr(videomamba, build)(num_frames=num_frames)
         head = torch.nn.Linear(model.embed_dim, facts["constructor"]["num_classes"])
     model.load_state_dict(part(converted.state, "backbone."), assign=True)
@@ -217,7 +218,7 @@ COUNTS = {
 
 @pytest.mark.parametrize(("name", "num_frames"), COUNTS)
 def test_published_sizes_have_the_published_number_of_parameters(name, num_frames):
-    with torch.device("meta"):
+    with meta_device():
         model = getattr(videomamba, name)(num_frames=num_frames)
     assert sum(parameter.numel() for parameter in model.parameters()) == COUNTS[name, num_frames]
 

@@ -7,6 +7,7 @@ import torch
 
 import zoo
 from backbones import vit
+from backbones.meta import meta_device
 from tests.support import manifest
 from zoo import registry
 from zoo.card import Card, Classifier, ClipSpec, Source, Weights
@@ -37,7 +38,7 @@ def parameters(module):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_architecture_builds_at_its_published_size(name):
-    with torch.device("meta"):
+    with meta_device():
         model = zoo.create_model(name)
     print(f"{name}: {parameters(model) / 1e6:.2f} M parameters with 400 classes")
     assert parameters(model.get_classifier()) == 400 * model.num_features + 400
@@ -47,7 +48,7 @@ def test_every_architecture_builds_at_its_published_size(name):
 
 @pytest.mark.parametrize(("name", "overrides", "num_classes", "expected"), PUBLISHED)
 def test_published_sizes_have_the_published_number_of_parameters(name, overrides, num_classes, expected):
-    with torch.device("meta"):
+    with meta_device():
         model = zoo.create_model(name, num_classes=num_classes, **overrides)
     assert parameters(model) == expected
 
@@ -57,7 +58,7 @@ def test_published_sizes_have_the_published_number_of_parameters(name, overrides
     [("mae_st_large", "maest_finetune_large_k400"), ("videomae_huge", "finetune_huge_k400_f16_res224")],
 )
 def test_large_classifiers_have_as_many_parameters_as_the_authors_files(name, file):
-    with torch.device("meta"):
+    with meta_device():
         model = zoo.create_model(name)
     assert parameters(model) == sum(torch.Size(shape).numel() for shape in manifest(f"videomae/{file}").values())
 

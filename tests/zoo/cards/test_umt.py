@@ -3,6 +3,7 @@ import torch
 
 import zoo
 from backbones.contract import Grid
+from backbones.meta import meta_device
 from backbones.umt import umt_base, umt_large
 from heads.alignment import AlignmentHead
 from heads.linear import LinearHead
@@ -41,7 +42,7 @@ def converted(name: str, converter) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("name", "out_dim"), [("b16_ptk710_f8_res224", 512), ("l16_ptk710_f8_res224", 768)])
 def test_stage_1_files_fit_student_and_alignment_head(name, out_dim):
     state = converted(name, card.PRETRAIN)
-    with torch.device("meta"):
+    with meta_device():
         student = BUILD[name[:3]]()
         decoder = AlignmentHead(student.embed_dim, out_dim, Grid(8, 14, 14), num_layers=6)
     torch.nn.ModuleDict({"backbone": student, "decoder": decoder}).load_state_dict(state, assign=True)
@@ -50,7 +51,7 @@ def test_stage_1_files_fit_student_and_alignment_head(name, out_dim):
 @pytest.mark.parametrize(("name", "num_classes", "options"), FINETUNED)
 def test_fine_tuned_files_fit(name, num_classes, options):
     state = converted(name, card.FINETUNE)
-    with torch.device("meta"):
+    with meta_device():
         backbone = BUILD[name[:3]](**card.MEAN_POOL.options, **options)
         head = LinearHead(backbone.embed_dim, num_classes, pool="mean", norm=True)
     VideoModel(backbone, head).load_state_dict(state, assign=True)
@@ -58,7 +59,7 @@ def test_fine_tuned_files_fit(name, num_classes, options):
 
 def test_action_detection_files_fit_the_form_with_the_final_norm():
     state = converted("b16_ptk710_ftk710_ftava_f8_res224", card.FINETUNE)
-    with torch.device("meta"):
+    with meta_device():
         backbone = umt_base()
         head = LinearHead(backbone.embed_dim, 80, pool="mean")
     VideoModel(backbone, head).load_state_dict(state, assign=True)
@@ -69,7 +70,7 @@ def test_videomambas_pretraining_files_fit_student_and_alignment_head():
     official = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
     found = PRETRAINED.to_zoo(official)
     assert found.unexpected == found.dropped == []
-    with torch.device("meta"):
+    with meta_device():
         student = zoo.create_backbone("videomamba_middle")
         decoder = AlignmentHead(576, 512, Grid(8, 14, 14), class_token=True, norm_eps=1e-5)
     torch.nn.ModuleDict({"backbone": student, "decoder": decoder}).load_state_dict(found.state, assign=True)

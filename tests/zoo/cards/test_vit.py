@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from backbones.contract import Grid
+from backbones.meta import meta_device
 from heads.linear import LinearHead
 from heads.masked_decoder import MaskedDecoder
 from tests.support import manifest
@@ -54,7 +55,7 @@ def consumed(shapes: dict[str, list[int]], converter) -> dict[str, torch.Tensor]
 
 def pretraining_form(name: str) -> torch.nn.ModuleDict:
     architecture = ARCHITECTURES[name]
-    with torch.device("meta"):
+    with meta_device():
         backbone = architecture.build()
         values = 3 * backbone.tubelet[1] * backbone.tubelet[2] * (2 if architecture.family == "videomae" else 1)
         decoder = MaskedDecoder(backbone.embed_dim, values, backbone.table_grid, **card.DECODERS[name])
@@ -64,7 +65,7 @@ def pretraining_form(name: str) -> torch.nn.ModuleDict:
 def classifier(name: str, num_classes: int) -> VideoModel:
     architecture = ARCHITECTURES[name]
     form = architecture.classifier
-    with torch.device("meta"):
+    with meta_device():
         backbone = architecture.build(**form.options)
         head = LinearHead(backbone.embed_dim, num_classes, pool=form.pool, norm=form.norm, dropout=form.dropout)
     return VideoModel(backbone, head)
@@ -134,6 +135,6 @@ def test_mae_st_with_joint_tables_goes_both_ways(tables):
 
 def test_huge_of_mae_st_is_pretrained_with_14_px_and_fine_tuned_with_16():
     architecture = ARCHITECTURES["mae_st_huge"]
-    with torch.device("meta"):
+    with meta_device():
         assert architecture.build().table_grid == Grid(8, 16, 16)
         assert architecture.build(**architecture.classifier.options).table_grid == Grid(8, 14, 14)

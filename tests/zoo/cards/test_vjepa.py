@@ -3,6 +3,7 @@ import torch
 
 import zoo
 from backbones.layers import Flavor
+from backbones.meta import meta_device
 from heads.attentive import AttentiveHead
 from heads.masked_decoder import MaskedDecoder
 from tests.support import assert_parity, load, manifest, part
@@ -27,7 +28,7 @@ def meta(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
 
 
 def networks(name: str, options: dict) -> tuple[torch.nn.Module, MaskedDecoder]:
-    with torch.device("meta"):
+    with meta_device():
         backbone = ARCHITECTURES[name].build(**options)
         dim = backbone.embed_dim
         return backbone, MaskedDecoder(dim, dim, backbone.table_grid, **card.PREDICTORS[name])
@@ -63,7 +64,7 @@ def test_transformers_manifests_load_strictly(size):
 )
 def test_transformers_classifiers_load_strictly(file, name, num_classes):
     state = meta(manifest(f"vjepa/hf_vjepa2-{file}")["state_dict"])
-    with torch.device("meta"):
+    with meta_device():
         model = zoo.create_model(name, num_classes=num_classes)
     converted = card.TRANSFORMERS_CLASSIFIER.to_zoo(state)
     assert converted.unexpected == []
