@@ -31,14 +31,15 @@ ADAPTED := hf_videomae_pico:self_distillation timm_vit_pico:self_distillation
 cross-table: setup  ## the cross table with 3 seeds, under 4 hours on two cores; stop and start it at will
 	$(BIN)/zoo compare $(VIT) $(VIDEOMAMBA) $(DIVIDED) $(JOINT) $(ADAPTED) --seeds 3 --out runs/cross-table
 
-# Run-time shape checks and torch.compile exclude each other, hence two runs.
+# Run-time shape checks and torch.compile exclude each other, hence two runs. The second looks only where networks are.
+COMPILED := tests/backbones tests/heads
 test: setup  ## the fast tests (under 6 minutes on two cores)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not compiled"
-	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "compiled and not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu and not compiled"
+	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "compiled and not slow and not gpu" $(COMPILED)
 
 test-slow: setup  ## the full product of cases
-	$(BIN)/python -m pytest -n 2 -m "slow and not gpu and not compiled"
-	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "slow and compiled and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not gpu and not compiled"
+	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "slow and compiled and not gpu" $(COMPILED)
 
 check: setup  ## ruff, the type checker, the structure tests
 	$(BIN)/ruff check .

@@ -33,10 +33,12 @@ def clip_sides(video: Tensor) -> torch.Size:
     """Frames, height and width of clips.
 
     Raises:
-        ValueError: for anything but `[B, 3, T, H, W]`.
+        ValueError: for anything but fractions `[B, 3, T, H, W]`.
     """
     if video.ndim != 5 or video.shape[1] != 3:
         raise ValueError(f"clips are [batch, 3, frames, height, width], got {list(video.shape)}")
+    if not video.is_floating_point():
+        raise ValueError(f"clips are normalised floating point numbers, got {video.dtype}; see zoo.data.transforms")
     return video.shape[2:]
 
 

@@ -80,13 +80,21 @@ def load_checkpoint(
             classes=classes,
         )
     except (ValueError, RuntimeError) as error:
-        raise CheckpointError(path, str(error)) from None
+        raise CheckpointError(path, _other_architecture(source, model) or str(error)) from None
     if not isinstance(source, Mapping):
         _require_same_options(source, model)
     with torch.no_grad():
         for name, tensor in state.items():
             own[name].copy_(tensor)
     return report
+
+
+def _other_architecture(source: str | Path | Mapping[str, Any], model: VideoModel) -> str:
+    """What to say of a file of ours that does not fit because another network is in it; empty for any other."""
+    saved = None if isinstance(source, Mapping) else read_saved(source)
+    if saved is None or model.spec is None or saved.architecture == model.spec.architecture.name:
+        return ""
+    return f"it holds a {saved.architecture}, and the model is a {model.spec.architecture.name}"
 
 
 def _require_same_options(path: str | Path, model: VideoModel) -> None:

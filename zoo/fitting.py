@@ -1,7 +1,7 @@
 """Whether tensors under our names fit a model: head, completeness, shapes, number formats, finite values."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from zoo.load_report import LoadReport
 from zoo.reshape import Inflation, inflate_kernel, resize_positions, select_classes
 
 LINEAR = "head.linear."
+BLOCKS = "backbone.blocks."
 KERNEL = "backbone.patch_embed.proj.weight"
 SPACE, TIME = "backbone.pos_embed", "backbone.temporal_pos_embed"
 
@@ -118,14 +119,18 @@ def _check_names(state: State, own: Mapping[str, Tensor], report: LoadReport, *,
             for what, names in (("tensors of the model are not in it", lacking), ("do not belong", report.unexpected))
             if names
         ]
-        raise ValueError(f"{report.layout} layout: " + "; ".join(parts) + _name_hint(lacking, report.unexpected, state))
+        raise ValueError(
+            f"{report.layout} layout: " + "; ".join(parts) + _name_hint(lacking, report.unexpected, state, own)
+        )
 
 
-def _name_hint(lacking: list[str], surplus: list[str], state: State) -> str:
+def _name_hint(lacking: list[str], surplus: list[str], state: State, own: Mapping[str, Tensor]) -> str:
     """Which option would make the names agree."""
-    depth = 1 + max((int(name.split(".")[2]) for name in state if name.startswith("backbone.blocks.")), default=-1)
-    blocks = {name.split(".")[2] for name in (*lacking, *surplus) if name.startswith("backbone.blocks.")}
-    if blocks and (max(map(int, blocks)) >= depth or not lacking):
+    theirs, ours = _inside_blocks(state), _inside_blocks(own)
+    if theirs - ours and ours - theirs:
+        return ". Its blocks are built differently: these are weights of another architecture"
+    depth = _depth(state)
+    if depth and depth != _depth(own):
         return f". The file has {depth} blocks: build the model with depth={depth}"
     if "head.norm.weight" in lacking and "backbone.norm.weight" in state:
         return ". The file's norm stands before pooling: build the model with global_pool='first' (or 'cls')"
@@ -138,6 +143,16 @@ def _name_hint(lacking: list[str], surplus: list[str], state: State) -> str:
     if lacking == [TIME]:
         return ". These are weights of an image model: pass inflate='center', or build it with num_frames=1"
     return ". strict=False would load the rest" if len(lacking) < len(state) else ""
+
+
+def _inside_blocks(names: Iterable[str]) -> set[str]:
+    """Names of tensors within their blocks."""
+    return {name.split(".", 3)[3] for name in names if name.startswith(BLOCKS)}
+
+
+def _depth(names: Iterable[str]) -> int:
+    """Number of blocks; 0 where there are none."""
+    return 1 + max((int(name.split(".")[2]) for name in names if name.startswith(BLOCKS)), default=-1)
 
 
 def _shaped(

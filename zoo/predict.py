@@ -64,7 +64,7 @@ def predict(
             raise ValueError(f"{model!r} has no weights to predict with; give a file as checkpoint_path")
         model = create_model(model, checkpoint_path=checkpoint_path)
     if model.num_classes == 0:
-        raise ValueError("this model has no classes; create it with num_classes, or load a classifier")
+        raise ValueError("the weights are of a backbone without a classifier: give the file of a fine-tuned one")
     clip = clip or (model.spec.clip if model.spec else None)
     if clip is None:
         raise ValueError("this model does not say which clips it takes; pass clip=ClipSpec(...)")

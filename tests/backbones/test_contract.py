@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from backbones.contract import Backbone, Features, Grid
+from backbones.contract import Backbone, Features, Grid, clip_sides
 from zoo.cards import ARCHITECTURES
 
 # Published sizes of one family differ in numbers only; the slow tier runs them all.
@@ -29,6 +29,8 @@ ONE_PER_FORM = {
     "vjepa2_pico",
     "vjepa2_giant",
 }
+# Compiling takes seconds.
+ONE_PER_FAMILY = {"videomae_base", "mae_st_large", "videomamba_tiny", "timesformer_pico", "umt_base", "vjepa2_giant"}
 
 
 class Member(NamedTuple):
@@ -57,13 +59,15 @@ def build(architecture) -> Member:
     return Member(backbone, video, keep)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(architecture, marks=() if architecture.name in ONE_PER_FORM else pytest.mark.slow)
-        for architecture in ARCHITECTURES
-    ],
-    ids=lambda architecture: architecture.name,
-)
+def every_architecture(fast: set[str]) -> list:
+    """All architectures as parameters of a test; those that are not named are slow."""
+    return [
+        pytest.param(entry, id=entry.name, marks=() if entry.name in fast else pytest.mark.slow)
+        for entry in ARCHITECTURES
+    ]
+
+
+@pytest.fixture(params=every_architecture(ONE_PER_FORM))
 def member(request) -> Member:
     return build(request.param)
 
@@ -243,8 +247,9 @@ def test_a_copy_computes_the_same(member):
 
 
 @pytest.mark.compiled
-def test_compile_without_graph_breaks_and_export_agree_with_eager(member):
-    backbone, video, _ = member
+@pytest.mark.parametrize("architecture", every_architecture(ONE_PER_FAMILY))
+def test_compile_without_graph_breaks_and_export_agree_with_eager(architecture):
+    backbone, video, _ = build(architecture)
     backbone.eval()
     expected = backbone(video)
     torch._dynamo.reset()
@@ -262,6 +267,13 @@ def test_inductor_agrees_with_eager(member):
     torch._dynamo.reset()
     compiled = torch.compile(backbone, fullgraph=True)
     torch.testing.assert_close(compiled(video), backbone(video), rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_no_normalised_clip_is_refused():
+    with pytest.raises(ValueError, match=r"\[batch, 3, frames, height, width\], got \[3, 4, 8, 8\]"):
+        clip_sides(torch.zeros(3, 4, 8, 8))
+    with pytest.raises(ValueError, match=r"floating point numbers, got torch\.uint8"):
+        clip_sides(torch.zeros(1, 3, 4, 8, 8, dtype=torch.uint8))
 
 
 def test_pooling_a_class_token_that_is_not_there_is_refused():

@@ -145,6 +145,13 @@ def test_a_saved_model_of_another_architecture_is_named(model, tmp_path):
     zoo.save_checkpoint(model, tmp_path / "m.safetensors")
     with pytest.raises(CheckpointError, match="it holds a vit_pico, not a timesformer_pico"):
         zoo.create_model("timesformer_pico", checkpoint_path=tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match="it holds a vit_pico, and the model is a videomamba_pico"):
+        zoo.load_checkpoint(zoo.create_model("videomamba_pico"), tmp_path / "m.safetensors")
+
+
+def test_weights_of_another_architecture_get_no_hint_that_cannot_help(model):
+    with pytest.raises(CheckpointError, match="these are weights of another architecture"):
+        zoo.load_checkpoint(zoo.create_model("videomamba_pico"), model.state_dict())
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", "[" * 100_000, '{"architecture": "vit_pico", "overrides": 3}'])

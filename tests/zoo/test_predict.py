@@ -91,7 +91,7 @@ def test_a_video_that_cannot_be_read_is_named(model, tmp_path):
 def test_what_cannot_predict_says_why(model, video):
     with pytest.raises(ValueError, match="at least one class must be asked for, not 0"):
         predict(model, video, k=0)
-    with pytest.raises(ValueError, match="no classes"):
+    with pytest.raises(ValueError, match="without a classifier"):
         predict(zoo.create_model("vit_pico", num_classes=0), video)
     with pytest.raises(ValueError, match="does not say which clips"):
         predict(zoo.VideoModel(model.backbone, model.head), video)

@@ -21,7 +21,7 @@ from zoo.data.digits import Sizes
 from zoo.data.sampling import eval_index
 
 CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24)
-SMALL = Sizes(appearance=(10, 10), motion=(200, 120), order=(96, 66))
+SMALL = Sizes(appearance=(10, 10), motion=(120, 80), order=(6, 6))
 
 
 def clips(suite, cache, task, split):
@@ -86,9 +86,8 @@ def check_leaks(task, suite, cache):
         assert lower_end(answers) <= task.leak_bounds[control], control
 
 
-@pytest.mark.parametrize("task", [MOTION, ORDER], ids=lambda task: task.name)
-def test_frames_without_order_and_first_frames_tell_nothing_about_time(small, task):
-    check_leaks(task, *small)
+def test_frames_without_order_and_first_frames_tell_nothing_about_time(small):
+    check_leaks(MOTION, *small)
 
 
 @pytest.mark.slow
