@@ -391,15 +391,22 @@ class Weights:
 
     Attributes:
         sources: in order of preference.
+        layout: name of the converter that reads the file, one of the architecture's.
         num_classes: rows of the classifier in the file; 0 for none.
-        sha256: of the file; None while unknown.
+        entry: which dictionary of the file holds the weights, such as "target_encoder" or "classifiers.0"; empty where
+            there is one only.
+        sha256: of the file; None while unknown: the first verified download then records it in the user's cache.
+        md5_prefix: beginning of the MD5 that the authors print; empty for none.
         code_licence: of the authors' repository.
         weight_licence: of the weights, as far as stated.
     """
 
     sources: tuple[Source, ...]
-    num_classes: int
+    layout: str = ""
+    num_classes: int = 0
+    entry: str = ""
     sha256: str | None = None
+    md5_prefix: str = ""
     code_licence: str = ""
     weight_licence: str = ""
 
@@ -413,10 +420,17 @@ class Card:
         tag: which weights, such as "k400_mask_ft_f64_res224".
         weights: the file.
         overrides: options of the architecture that the file needs.
+        classifier: form of the head in the file; None for the architecture's own, or for a file without a head.
         clip: clip protocol of the reported numbers.
-        labels: name of the class order; empty for weights without a classifier.
+        dataset: what the file was last trained on, as `zoo list --dataset` knows it ("k400", "ssv2", "in1k", ...).
+        task: "classification", "pretraining", "probe" (a head on a frozen backbone), "detection" or "teacher".
+        backbone: for a probe, name of the card whose file holds the backbone.
+        labels: name of the class order (`zoo.data.labels`); empty for weights without a classifier.
+        resize_positions: the file's position tables are for other clips and must be interpolated, as a note explains.
         reported: printed numbers.
         notes: known conflicts between paper, tables and files.
+        missing: why no network of the zoo can take these weights yet; empty when one can. `architecture` then need not
+            exist, `zoo info` works, and `create_model` refuses with this reason.
     """
 
     architecture: str
@@ -424,9 +438,15 @@ class Card:
     weights: Weights
     clip: ClipSpec
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    classifier: Classifier | None = None
+    dataset: str = ""
+    task: str = "classification"
+    backbone: str = ""
     labels: str = ""
+    resize_positions: bool = False
     reported: tuple[Reported, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: str = ""
 
     @property
     def name(self) -> str:
