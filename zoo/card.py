@@ -340,7 +340,7 @@ class Architecture:
     """A network by name, without weights.
 
     Attributes:
-        name: snake case, such as "videomae_base"; frames and resolution belong to the clip, not to the name.
+        name: snake case, such as "videomae_base"; frames belong to the clip, not to the name.
         family: what `zoo list` groups by, such as "videomae".
         build: builder whose parameters are keyword-only and all have defaults; they are the valid overrides.
         clip: default clip protocol; `num_frames` and `img_size` equal the builder's defaults.

@@ -25,12 +25,19 @@ ONE_PER_FORM = {
     "timm_vit_pico",
     "hf_videomae_pico",
     "vjepa_pico",
-    "vjepa_large",
+    "vjepa_large_16_224",
     "vjepa2_pico",
-    "vjepa2_giant",
+    "vjepa2_giant_16_256",
 }
 # Compiling takes seconds.
-ONE_PER_FAMILY = {"videomae_base", "mae_st_large", "videomamba_tiny", "timesformer_pico", "umt_base", "vjepa2_giant"}
+ONE_PER_FAMILY = {
+    "videomae_base",
+    "mae_st_large",
+    "videomamba_tiny",
+    "timesformer_pico",
+    "umt_base",
+    "vjepa2_giant_16_256",
+}
 
 
 class Member(NamedTuple):

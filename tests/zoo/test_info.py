@@ -74,5 +74,5 @@ def test_released_weights_bring_licence_files_numbers_and_conflicts(monkeypatch)
 
 
 def test_an_attentive_classifier_is_not_said_to_pool():
-    assert info.facts("vjepa2_large")["classifier"].startswith("attentive: a learned query")
+    assert info.facts("vjepa2_large_16_256")["classifier"].startswith("attentive: a learned query")
     assert info.facts("vit_pico")["classifier"] == "pools 'mean', then linear"

@@ -5,12 +5,16 @@ transformers' VJEPA2. Clips of the reported evaluations: the attentive probes on
 and Appendix C of arXiv 2506.09985.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from backbones import vjepa
+from backbones.vit import ViT
 from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, Rule, join, rename, unsqueeze
 
 _OPTIONAL = ("decoder.*",)
@@ -138,11 +142,13 @@ _PREDICTOR = {"width": 384, "depth": 12, "embed_bias": True, "zero_mask_tokens":
 _PREDICTOR_1 = {**_PREDICTOR, "num_heads": 16, "num_mask_tokens": 2, "flavor": vjepa.VJEPA}
 _PREDICTOR_2 = {**_PREDICTOR, "num_heads": 12, "num_mask_tokens": 10, "flavor": vjepa.VJEPA2}
 PREDICTORS: Mapping[str, Mapping[str, Any]] = {
-    "vjepa_large": _PREDICTOR_1,
-    "vjepa_huge": _PREDICTOR_1,
-    "vjepa2_large": _PREDICTOR_2,
-    "vjepa2_huge": _PREDICTOR_2,
-    "vjepa2_giant": _PREDICTOR_2,
+    "vjepa_large_16_224": _PREDICTOR_1,
+    "vjepa_huge_16_224": _PREDICTOR_1,
+    "vjepa_huge_16_384": _PREDICTOR_1,
+    "vjepa2_large_16_256": _PREDICTOR_2,
+    "vjepa2_huge_16_256": _PREDICTOR_2,
+    "vjepa2_giant_16_256": _PREDICTOR_2,
+    "vjepa2_giant_16_384": _PREDICTOR_2,
 }
 
 # Frozen evaluation on Kinetics-400: 8 segments, 3 views. Something-Something takes 2 segments (README of both).
@@ -158,12 +164,18 @@ PROBE = Classifier(pool="mean", kind="attentive", num_heads=16)
 PROBE_2 = Classifier(pool="mean", kind="attentive", num_heads=16, depth=4)
 
 
-def _vjepa(name: str, *notes: str) -> Architecture:
+def _side(build: Callable[..., ViT]) -> int:
+    """Side of the clips that a builder is for."""
+    side: int = inspect.signature(build).parameters["img_size"].default
+    return side
+
+
+def _vjepa(name: str, build: Callable[..., ViT], *notes: str) -> Architecture:
     return Architecture(
         name=name,
         family="vjepa",
-        build=getattr(vjepa, name),
-        clip=CLIP,
+        build=build,
+        clip=replace(CLIP, img_size=_side(build)),
         classifier=PROBE if name in PREDICTORS else Classifier(pool="mean"),
         converters=(OFFICIAL,),
         objective="vjepa",
@@ -174,12 +186,12 @@ def _vjepa(name: str, *notes: str) -> Architecture:
     )
 
 
-def _vjepa2(name: str, *notes: str) -> Architecture:
+def _vjepa2(name: str, build: Callable[..., ViT]) -> Architecture:
     return Architecture(
         name=name,
         family="vjepa2",
-        build=getattr(vjepa, name),
-        clip=CLIP_2,
+        build=build,
+        clip=replace(CLIP_2, img_size=_side(build)),
         classifier=PROBE_2,
         converters=(OFFICIAL_2, TRANSFORMERS, TRANSFORMERS_CLASSIFIER),
         objective="vjepa",
@@ -189,7 +201,6 @@ def _vjepa2(name: str, *notes: str) -> Architecture:
         notes=(
             "transformers' classifiers pool with as many heads as the encoder has, the authors' with 16",
             PROBE_FRAMES,
-            *notes,
         ),
     )
 
@@ -207,18 +218,20 @@ def _pico(name: str, family: str) -> Architecture:
     )
 
 
-_HUGE_NOTE = "published at 224 and at 384 px: img_size=384 builds the second"
 _UNPUBLISHED = "a size of the authors' code for which they released no weights"
 
 ARCHITECTURES = (
-    _vjepa("vjepa_tiny", _UNPUBLISHED),
-    _vjepa("vjepa_small", _UNPUBLISHED),
-    _vjepa("vjepa_base", _UNPUBLISHED),
-    _vjepa("vjepa_large"),
-    _vjepa("vjepa_huge", _HUGE_NOTE),
-    _vjepa2("vjepa2_large"),
-    _vjepa2("vjepa2_huge"),
-    _vjepa2("vjepa2_giant", "published at 256 and at 384 px, which differ in weights only"),
+    _vjepa("vjepa_tiny", vjepa.vjepa_tiny, _UNPUBLISHED),
+    _vjepa("vjepa_small", vjepa.vjepa_small, _UNPUBLISHED),
+    _vjepa("vjepa_base", vjepa.vjepa_base, _UNPUBLISHED),
+    # Names of released networks end with patch and side, as their files do: each side is a network of its own.
+    _vjepa("vjepa_large_16_224", vjepa.vjepa_large),
+    _vjepa("vjepa_huge_16_224", vjepa.vjepa_huge),
+    _vjepa("vjepa_huge_16_384", partial(vjepa.vjepa_huge, img_size=384)),
+    _vjepa2("vjepa2_large_16_256", vjepa.vjepa2_large),
+    _vjepa2("vjepa2_huge_16_256", vjepa.vjepa2_huge),
+    _vjepa2("vjepa2_giant_16_256", vjepa.vjepa2_giant),
+    _vjepa2("vjepa2_giant_16_384", partial(vjepa.vjepa2_giant, img_size=384)),
     _pico("vjepa_pico", "vjepa"),
     _pico("vjepa2_pico", "vjepa2"),
 )

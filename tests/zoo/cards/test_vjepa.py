@@ -13,13 +13,13 @@ from zoo.model import VideoModel
 
 ARCHITECTURES = {architecture.name: architecture for architecture in card.ARCHITECTURES}
 OFFICIAL = [
-    ("vjepa_vit_large_224", "vjepa_large", {}),
-    ("vjepa_vit_huge_224", "vjepa_huge", {}),
-    ("vjepa_vit_huge_384", "vjepa_huge", {"img_size": 384}),
-    ("vjepa2_vit_large_256", "vjepa2_large", {}),
-    ("vjepa2_vit_huge_256", "vjepa2_huge", {}),
-    ("vjepa2_vit_giant_256", "vjepa2_giant", {}),
-    ("vjepa2_vit_giant_384", "vjepa2_giant", {"img_size": 384}),
+    ("vjepa_vit_large_224", "vjepa_large_16_224"),
+    ("vjepa_vit_huge_224", "vjepa_huge_16_224"),
+    ("vjepa_vit_huge_384", "vjepa_huge_16_384"),
+    ("vjepa2_vit_large_256", "vjepa2_large_16_256"),
+    ("vjepa2_vit_huge_256", "vjepa2_huge_16_256"),
+    ("vjepa2_vit_giant_256", "vjepa2_giant_16_256"),
+    ("vjepa2_vit_giant_384", "vjepa2_giant_16_384"),
 ]
 
 
@@ -27,9 +27,9 @@ def meta(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
     return {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
 
 
-def networks(name: str, options: dict) -> tuple[torch.nn.Module, MaskedDecoder]:
+def networks(name: str) -> tuple[torch.nn.Module, MaskedDecoder]:
     with meta_device():
-        backbone = ARCHITECTURES[name].build(**options)
+        backbone = ARCHITECTURES[name].build()
         dim = backbone.embed_dim
         return backbone, MaskedDecoder(dim, dim, backbone.table_grid, **card.PREDICTORS[name])
 
@@ -42,10 +42,10 @@ def take_in(network: torch.nn.Module, state: dict[str, torch.Tensor], converter,
     network.load_state_dict(part(converted.state, f"{namespace}."), strict=True, assign=True)
 
 
-@pytest.mark.parametrize(("file", "name", "options"), OFFICIAL)
-def test_official_manifests_load_strictly(file, name, options):
+@pytest.mark.parametrize(("file", "name"), OFFICIAL)
+def test_official_manifests_load_strictly(file, name):
     listed = manifest(f"vjepa/{file}")
-    backbone, predictor = networks(name, options)
+    backbone, predictor = networks(name)
     take_in(backbone, part(meta(listed["encoder"]), PREFIX), ARCHITECTURES[name].converters[0], "backbone")
     take_in(predictor, part(meta(listed["predictor"]), PREFIX), card.OFFICIAL_PREDICTOR, "decoder")
 
@@ -53,14 +53,14 @@ def test_official_manifests_load_strictly(file, name, options):
 @pytest.mark.parametrize("size", ["large", "huge", "giant"])
 def test_transformers_manifests_load_strictly(size):
     state = meta(manifest(f"vjepa/hf_vjepa2-vit{size[0]}-fpc64-256")["state_dict"])
-    backbone, predictor = networks(f"vjepa2_{size}", {})
+    backbone, predictor = networks(f"vjepa2_{size}_16_256")
     take_in(backbone, state, card.TRANSFORMERS, "backbone")
     take_in(predictor, state, card.TRANSFORMERS, "decoder")
 
 
 @pytest.mark.parametrize(
     ("file", "name", "num_classes"),
-    [("vitl-fpc16-256-ssv2", "vjepa2_large", 174), ("vitg-fpc64-384-ssv2", "vjepa2_giant", 174)],
+    [("vitl-fpc16-256-ssv2", "vjepa2_large_16_256", 174), ("vitg-fpc64-384-ssv2", "vjepa2_giant_16_384", 174)],
 )
 def test_transformers_classifiers_load_strictly(file, name, num_classes):
     state = meta(manifest(f"vjepa/hf_vjepa2-{file}")["state_dict"])

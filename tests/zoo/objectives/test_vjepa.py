@@ -241,7 +241,7 @@ def test_what_does_not_fit_together_is_refused():
         tiny(student)
 
 
-@pytest.mark.parametrize(("build", "card"), [(vjepa_huge, "vjepa_huge"), (vjepa2_giant, "vjepa2_giant")])
+@pytest.mark.parametrize(("build", "card"), [(vjepa_huge, "vjepa_huge_16_224"), (vjepa2_giant, "vjepa2_giant_16_256")])
 def test_predictors_and_momenta_are_the_published_ones(build, card):
     second = card.startswith("vjepa2")
     options = {"predictor": PREDICTOR_2, "mask_tokens": (0, 0)} if second else {}
