@@ -32,8 +32,13 @@ class VerbNounHead(AttentivePooler):
         if not num_classes:
             raise ValueError("num_classes names no question, such as {'verb': 97, 'noun': 300, 'action': 3568}")
         super().__init__(dim, num_heads=num_heads, num_queries=len(num_classes), depth=depth, norm_eps=norm_eps)
+        self.num_classes = sum(num_classes.values())
         self.linears = nn.ModuleDict({name: nn.Linear(dim, count) for name, count in num_classes.items()})
         self.init_weights()
+
+    def pooled(self, features: Features) -> Float[Tensor, "batch width"]:
+        """What the linear layers see: the vectors of all questions, one after the other."""
+        return self.queries(features).flatten(1)
 
     def forward(self, features: Features) -> dict[str, Float[Tensor, "batch _"]]:
         """Class scores of each question, before softmax."""

@@ -194,6 +194,10 @@ class Converter:
         drop: templates of their keys that have no place in our models.
         optional: templates of our keys that a model may lack (`decoder.*`, and `backbone.norm.*` of a pretraining file
             read into the fine-tuning form); every other leftover is an error.
+        fills: templates of our keys that a file of this layout fills, such as `head.*` for a probe, whose backbone has
+            a file of its own; everything else keeps its values. Empty for all of the model.
+        classifier: fields that the `Classifier` of the model must have for this layout because the shapes do not tell;
+            the number of heads may be "encoder", as many as the encoder has.
     """
 
     name: str
@@ -202,6 +206,8 @@ class Converter:
     lacks: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     optional: tuple[str, ...] = ("decoder.*",)
+    fills: tuple[str, ...] = ()
+    classifier: Mapping[str, Any] = field(default_factory=dict)
 
     def matches(self, keys: list[str]) -> bool:
         """Whether a file with these keys has this layout."""
@@ -317,6 +323,12 @@ class Classifier:
         depth: blocks of an attentive classifier.
         blocks: where its other blocks work, "tokens" or "query", see `heads.attentive.AttentivePooler`.
         attention_eps: epsilon of its layer norms: 1e-5 in V-JEPA's probes, 1e-6 in transformers' classifiers.
+        layers: blocks whose normed outputs the head sees, joined along the tokens; empty for the last one.
+        questions: number of classes by the name of the question, in the order of the queries, for an attentive head
+            with one query and one linear layer per question; empty for one question without a name.
+        fps: frames per second of the clips of a head that also sees predicted tokens of what comes after them; 0 for a
+            head that sees the clip only. The predictor is the architecture's.
+        seconds: how far such a head looks ahead.
     """
 
     pool: Pool
@@ -329,10 +341,18 @@ class Classifier:
     depth: int = 1
     blocks: Literal["tokens", "query"] = "tokens"
     attention_eps: float = 1e-5
+    layers: tuple[int, ...] = ()
+    questions: Mapping[str, int] = field(default_factory=dict)
+    fps: int = 0
+    seconds: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "attentive"):
             raise ValueError(f"unknown kind of classifier {self.kind!r}; choose 'linear' or 'attentive'")
+        if self.questions and self.kind != "attentive":
+            raise ValueError(f"questions {list(self.questions)} need a classifier of kind 'attentive'")
+        if self.fps < 0 or self.seconds < 0:
+            raise ValueError(f"fps and seconds cannot be negative, got {self.fps} and {self.seconds}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,6 +372,8 @@ class Architecture:
         code_licence: licence of the authors' code.
         shrink: overrides that make a small member of the same shape for tests; empty for a pico member.
         notes: what `zoo info` should tell.
+        predictor: arguments of `heads.masked_decoder.MaskedDecoder` for the released predictor, without widths of its
+            input and output; empty for none.
     """
 
     name: str
@@ -365,6 +387,7 @@ class Architecture:
     code_licence: str = ""
     shrink: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    predictor: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Source(NamedTuple):

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.card import Classifier, ClipSpec
+from zoo.card import Classifier, ClipSpec, Converted, Converter
 from zoo.fitting import fit_to_model
-from zoo.layouts import recognise
+from zoo.layouts import Recognised, recognise
 from zoo.load_report import LoadReport
 from zoo.model import VideoModel
 from zoo.reshape import Inflation
@@ -36,6 +36,7 @@ def load_checkpoint(
     resize_positions: bool = False,
     inflate: Inflation | None = None,
     classes: Sequence[int] | None = None,
+    entry: str = "",
 ) -> LoadReport:
     """Fill a model from a file or a state dict in any layout that its architecture knows.
 
@@ -50,6 +51,8 @@ def load_checkpoint(
         resize_positions: interpolate learned position tables that are for another grid or clip length.
         inflate: "center" or "mean" turns image weights into video weights; the temporal table becomes zero.
         classes: rows of the file's classifier to take, in this order: range(400) for Kinetics-400 from a file of K710.
+        entry: which dictionary of the file to take, such as "encoder" or "classifiers.0"; empty for the usual one. A
+            predictor that lies beside an encoder is read with it when the model has one.
 
     Returns:
         What became of every tensor.
@@ -63,10 +66,12 @@ def load_checkpoint(
     if not isinstance(source, Mapping | str | Path):
         raise TypeError(f"weights come from a file or a state dict, not from {source!r}")
     path = "<state dict>" if isinstance(source, Mapping) else str(source)
-    contents = unwrap(source, path) if isinstance(source, Mapping) else read_weights(source)
+    contents = unwrap(source, path, entry) if isinstance(source, Mapping) else read_weights(source, entry)
     own = model.state_dict(keep_vars=True)
+    official = model.spec.architecture.converters if model.spec else ()
     try:
-        found = recognise(contents.state, model.spec.architecture.converters if model.spec else (), own)
+        found = _with_predictor(recognise(contents.state, official, own), contents.predictor, official, own)
+        _require_same_head(found.layout, model)
         report = LoadReport(source=path, layout=found.layout.name)
         report.dropped.update(dict.fromkeys(contents.ignored, "not a tensor"))
         state = fit_to_model(
@@ -87,6 +92,36 @@ def load_checkpoint(
         for name, tensor in state.items():
             own[name].copy_(tensor)
     return report
+
+
+def _with_predictor(
+    found: Recognised, beside: Mapping[str, Tensor], official: Iterable[Converter], own: Mapping[str, Tensor]
+) -> Recognised:
+    """The encoder's tensors, and those of the predictor beside it when the model has one."""
+    wanted = [name for name in own if name.startswith("decoder.")]
+    if not wanted or not beside or any(name.startswith("decoder.") for name in found.converted.state):
+        return found
+    second = recognise(beside, official, wanted).converted
+    state = {**found.converted.state, **second.state}
+    dropped, unexpected = found.converted.dropped + second.dropped, found.converted.unexpected + second.unexpected
+    return found._replace(converted=Converted(state, dropped, unexpected))
+
+
+def _require_same_head(layout: Converter, model: VideoModel) -> None:
+    """Refuse a file whose head computes something else with tensors of the same shapes.
+
+    Raises:
+        ValueError: naming the field of the classifier.
+    """
+    if model.spec is None or not model.num_classes or model.spec.classifier.kind != "attentive":
+        return
+    heads = inspect.signature(model.spec.architecture.build).parameters.get("num_heads")
+    for name, value in layout.classifier.items():
+        encoder = model.spec.overrides.get("num_heads", heads.default if heads else None)
+        wanted, ours = (encoder if value == "encoder" else value), getattr(model.spec.classifier, name)
+        if ours != wanted:
+            say = f"its head has {name}={wanted}, the model's has {ours}"
+            raise ValueError(f"{say}: pass a Classifier with {name}={wanted}, or create the model by a card's name")
 
 
 def _other_architecture(source: str | Path | Mapping[str, Any], model: VideoModel) -> str:
@@ -153,7 +188,7 @@ def read_saved(path: str | Path, architecture: str = "") -> Saved | None:
             architecture=str(values["architecture"]),
             overrides=_jsonless(values["overrides"]),
             num_classes=int(values["num_classes"]),
-            classifier=Classifier(**values["classifier"]),
+            classifier=Classifier(**_jsonless(values["classifier"])),
             clip=ClipSpec.from_dict(values["clip"]),
             label_names=tuple(str(name) for name in values["label_names"]),
         )

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.card import State
+from zoo.card import Converter, State, fits
 from zoo.layouts import Recognised, is_optional
 from zoo.load_report import LoadReport
 from zoo.reshape import Inflation, inflate_kernel, resize_positions, select_classes
 
-LINEAR = "head.linear."
+LINEAR, LINEARS = "head.linear.", "head.linears."
+DECODER = "decoder."
 BLOCKS = "backbone.blocks."
 KERNEL = "backbone.patch_embed.proj.weight"
 SPACE, TIME = "backbone.pos_embed", "backbone.temporal_pos_embed"
@@ -54,7 +55,7 @@ def fit_to_model(
         state[TIME] = torch.zeros_like(own[TIME])
         report.resized[TIME] = "zeros, as there is one frame in the file"
     needed = {name: it for name, it in own.items() if name in state or not _is_fixed(name, own)}
-    _check_names(state, needed, report, strict=strict)
+    _check_names(state, needed, found.layout, report, strict=strict)
     state = {name: _shaped(name, state[name], own[name], report, resize, inflate) for name in own if name in state}
     if wrong := {name: tensor for name, tensor in state.items() if tensor.shape != own[name].shape}:
         raise ValueError(_shape_message(wrong, own, tubelet))
@@ -102,17 +103,25 @@ def _replaced_head(state: State, own: Mapping[str, Tensor]) -> dict[str, str]:
     return {}
 
 
-def _check_names(state: State, own: Mapping[str, Tensor], report: LoadReport, *, strict: bool) -> None:
+def _is_filled(layout: Converter, name: str) -> bool:
+    """Whether files of this layout bring this one of our tensors."""
+    return not layout.fills or any(fits(template, name) for template in layout.fills)
+
+
+def _check_names(
+    state: State, own: Mapping[str, Tensor], layout: Converter, report: LoadReport, *, strict: bool
+) -> None:
     """Fill in what is missing and what is unexpected.
 
     Raises:
-        ValueError: when strict and anything but a whole head or classifier is missing, or anything is left over.
+        ValueError: when strict and anything is left over, or anything is missing but a whole head, classifier or
+            decoder, and what files of the layout do not hold.
     """
     report.missing = [name for name in own if name not in state]
     report.unexpected += [name for name in state if name not in own]
     without = "head." if not any(name.startswith("head.") for name in state) else LINEAR
-    replaced = not any(name.startswith(without) for name in state)
-    lacking = [name for name in report.missing if not (replaced and name.startswith(without))]
+    absent = tuple(it for it in (without, DECODER) if not any(name.startswith(it) for name in state))
+    lacking = [name for name in report.missing if not name.startswith(absent) and _is_filled(layout, name)]
     if strict and (lacking or report.unexpected):
         parts = [
             f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
@@ -199,6 +208,8 @@ def _shape_hints(name: str, found: Tensor, own: Tensor, tubelet: tuple[int, int,
         return [f"num_frames={found.shape[1] * tubelet[0]}", "or pass resize_positions=True"]
     if name.startswith(LINEAR) and found.shape[0] != own.shape[0]:
         return [f"num_classes={found.shape[0]}"]
+    if name.startswith(LINEARS) and found.shape[0] != own.shape[0]:
+        return [f"a classifier whose questions have {name.split('.')[2]}={found.shape[0]}"]
     return ["the embed_dim of the file"]
 
 

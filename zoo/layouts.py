@@ -11,7 +11,9 @@ from zoo.suggest import closest
 # What our own files look like: VideoModel, the two training modules of zoo.training, a backbone by itself.
 OWN = (
     Converter(
-        name="zoo", needs=("backbone.*",), rules=(rename("backbone.*", "backbone.*"), rename("head.*", "head.*"))
+        name="zoo",
+        needs=("backbone.*",),
+        rules=tuple(rename(name, name) for name in ("backbone.*", "head.*", "decoder.*")),
     ),
     Converter(name="zoo classification run", needs=("model.backbone.*",), rules=(rename("model.*", "*"),)),
     Converter(

@@ -2,17 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from backbones.contract import STEM_NAMES, Backbone, Features, Pool, as_pool
+from heads.anticipation import anticipate
 from heads.attentive import AttentiveHead
 from heads.linear import LinearHead
+from heads.masked_decoder import MaskedDecoder
+from heads.verb_noun import VerbNounHead
+from heads.views import encode
 from zoo.card import Architecture, Classifier, ClipSpec
 
 OutputFormat = Literal["NCTHW", "NLC"]
+Head = LinearHead | AttentiveHead | VerbNounHead
+Scores = Float[Tensor, "batch outputs"] | dict[str, Float[Tensor, "batch _"]]
+FUTURE_TOKEN = 1  # the mask token that V-JEPA 2's anticipation asks with (evals/action_anticipation_frozen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +45,30 @@ class ModelSpec:
     tag: str = ""
 
 
-def build_head(classifier: Classifier, dim: int, num_classes: int) -> LinearHead | AttentiveHead:
+def build_head(classifier: Classifier, dim: int, num_classes: int) -> Head:
     """The head that a classifier describes.
 
     Args:
         classifier: its form.
         dim: width of the features.
-        num_classes: number of outputs; 0 returns what the classifier would see.
+        num_classes: number of outputs; 0 returns what the classifier would see. A head with several questions has as
+            many as they have together.
+
+    Raises:
+        ValueError: for another number of classes than a head with several questions has.
     """
+    if classifier.questions:
+        total = sum(classifier.questions.values())
+        if num_classes != total:
+            asked = f"the head answers {dict(classifier.questions)}, {total} classes together, not {num_classes}"
+            raise ValueError(f"{asked}; pass a classifier with other questions")
+        return VerbNounHead(
+            dim,
+            classifier.questions,
+            num_heads=classifier.num_heads,
+            depth=classifier.depth,
+            norm_eps=classifier.attention_eps,
+        )
     if classifier.kind == "attentive":
         return AttentiveHead(
             dim,
@@ -63,6 +88,21 @@ def build_head(classifier: Classifier, dim: int, num_classes: int) -> LinearHead
     )
 
 
+def build_predictor(spec: ModelSpec, backbone: Backbone) -> MaskedDecoder | None:
+    """The predictor that the head needs, with random weights; None for a head that sees the clip only.
+
+    Raises:
+        ValueError: when the architecture has none.
+    """
+    if not spec.classifier.fps:
+        return None
+    if not spec.architecture.predictor:
+        raise ValueError(f"{spec.architecture.name} has no predictor, which a head that looks ahead needs")
+    frames, side = spec.clip.num_frames, spec.clip.img_size
+    grid = backbone.grid(torch.empty(1, 3, frames, side, side, device="meta"))
+    return MaskedDecoder(backbone.embed_dim, backbone.embed_dim, grid, **spec.architecture.predictor)
+
+
 class VideoModel(nn.Module):
     """Backbone and head, with timm's method names.
 
@@ -72,13 +112,18 @@ class VideoModel(nn.Module):
         backbone: pixels to tokens.
         head: tokens to answers; has `num_classes`, `linear` and `pooled(features)`.
         spec: how the model was made; None for one put together by hand.
+        decoder: predictor of a head that also sees what comes after the clip; None for a head that does not.
     """
 
-    def __init__(self, backbone: Backbone, head: LinearHead | AttentiveHead, spec: ModelSpec | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, head: Head, spec: ModelSpec | None = None, decoder: MaskedDecoder | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.spec = spec
+        if decoder is not None:
+            self.decoder = decoder
 
     @property
     def num_classes(self) -> int:
@@ -131,15 +176,36 @@ class VideoModel(nn.Module):
         return self.pretrained_cfg
 
     def forward_features(self, video: Float[Tensor, "batch 3 frames height width"]) -> Features:
-        """Tokens after the last block and the final norm."""
-        return self.backbone.forward_features(video)
+        """Tokens after the last block and the final norm.
 
-    def forward_head(self, features: Features, *, pre_logits: bool = False) -> Float[Tensor, "batch outputs"]:
+        For a head that looks at several blocks their normed tokens one after the other, as of one longer clip; for a
+        head that looks ahead the tokens of the clip, then the predicted ones of what comes after it.
+        """
+        form = self.spec.classifier if self.spec else None
+        if form is not None and form.layers:
+            features = encode(self.backbone, video, layers=form.layers)
+        else:
+            features = self.backbone.forward_features(video)
+        if form is None or not form.fps:
+            return features
+        return anticipate(
+            features,
+            partial(self.decoder, mask_token=FUTURE_TOKEN),
+            features.tokens.new_full((len(video),), form.seconds),
+            fps=form.fps,
+            tubelet_frames=self.backbone.tubelet[0],
+        )
+
+    def forward_head(self, features: Features, *, pre_logits: bool = False) -> Scores:
         """Class scores, or with `pre_logits` the vector that the classifier sees."""
-        return self.head.pooled(features) if pre_logits else self.head(features)
+        scores: Scores = self.head.pooled(features) if pre_logits else self.head(features)
+        return scores
 
-    def forward(self, video: Float[Tensor, "batch 3 frames height width"]) -> Float[Tensor, "batch outputs"]:
-        """Class scores before softmax `[B, num_classes]`; pooled features when `num_classes` is 0."""
+    def forward(self, video: Float[Tensor, "batch 3 frames height width"]) -> Scores:
+        """Class scores before softmax `[B, num_classes]`; pooled features when `num_classes` is 0.
+
+        A head with several questions gives the scores by the name of the question.
+        """
         return self.forward_head(self.forward_features(video))
 
     def forward_intermediates(
@@ -194,8 +260,8 @@ class VideoModel(nn.Module):
         return features._replace(tokens=norm(features.tokens), prefix=norm(features.prefix))
 
     def get_classifier(self) -> nn.Module:
-        """The last linear layer; an identity when `num_classes` is 0."""
-        return self.head.linear
+        """The last linear layer, one per question where there are several; an identity when `num_classes` is 0."""
+        return self.head.linears if isinstance(self.head, VerbNounHead) else self.head.linear
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a fresh one; a norm before it and learned pooling stay.
@@ -205,8 +271,11 @@ class VideoModel(nn.Module):
             global_pool: how tokens become one vector from now on; None keeps it.
 
         Raises:
-            ValueError: when a negative number is asked for, or an attentive head is told how to pool.
+            ValueError: when a negative number is asked for, an attentive head is told how to pool, or the head answers
+                several questions.
         """
+        if isinstance(self.head, VerbNounHead):
+            raise ValueError(f"the head answers {list(self.head.linears)}; build the model with another classifier")
         if num_classes < 0:
             raise ValueError(f"a classifier cannot have {num_classes} classes; 0 gives pooled features")
         if global_pool is not None:

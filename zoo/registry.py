@@ -12,7 +12,7 @@ from backbones.contract import Backbone, as_pool
 from zoo import cards
 from zoo.card import Architecture, Card, Classifier, ClipSpec
 from zoo.checkpoints import load_checkpoint, read_saved
-from zoo.model import ModelSpec, VideoModel, build_head
+from zoo.model import ModelSpec, VideoModel, build_head, build_predictor
 from zoo.options import check_classes, check_options
 from zoo.suggest import UnknownNameError, natural, unknown
 from zoo.weight_files import CheckpointError
@@ -65,7 +65,9 @@ def list_models(
     found = [name for name in names if not wanted or _fits(name, wanted)]
     found = [name for name in found if not _fits(name, unwanted)]
     if family:
-        found = [name for name in found if known[name.partition(".")[0]].family == family]
+        # The network of a card need not exist yet.
+        stems = {name: known.get(name.partition(".")[0]) for name in found}
+        found = [name for name, entry in stems.items() if entry is not None and entry.family == family]
     return sorted(found, key=natural)
 
 
@@ -103,6 +105,8 @@ def get_architecture(name: str) -> Architecture:
     known = architectures()
     stem = name.partition(".")[0]
     if stem not in known:
+        if reasons := [card.missing for card in released().values() if stem == card.architecture]:
+            raise UnknownNameError(f"no network {stem!r} can be built yet: {reasons[0]}")
         raise unknown("model", stem, known)
     return known[stem]
 
@@ -202,15 +206,20 @@ def create_model(
     if pretrained and checkpoint_path is None:
         raise UnknownNameError(f"the weights of {name!r} cannot be fetched yet; give the file as checkpoint_path")
     saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None else None
-    classifier = classifier or (saved.classifier if saved else architecture.classifier)
+    published = (card.classifier if card else None) or architecture.classifier
+    classifier = classifier or (saved.classifier if saved else published)
     classifier = _head_form(classifier, global_pool, drop_rate)
     known = {**(card.overrides if card else {}), **classifier.options, **(saved.overrides if saved else {})}
     options = {**known, **_checked(architecture, overrides, OWN_OPTIONS)}
     classes_asked_for = num_classes is not None
     if num_classes is not None:
         check_classes(num_classes)
+    elif saved:
+        num_classes = saved.num_classes
+    elif classifier.questions:
+        num_classes = sum(classifier.questions.values())
     else:
-        num_classes = saved.num_classes if saved else card.weights.num_classes if card else DEFAULT_NUM_CLASSES
+        num_classes = card.weights.num_classes if card else DEFAULT_NUM_CLASSES
     spec = ModelSpec(
         architecture=architecture,
         classifier=classifier,
@@ -219,7 +228,8 @@ def create_model(
         label_names=saved.label_names if saved and len(saved.label_names) == num_classes else (),
     )
     backbone = architecture.build(**options)
-    model = VideoModel(backbone, build_head(classifier, backbone.embed_dim, num_classes), spec)
+    head = build_head(classifier, backbone.embed_dim, num_classes)
+    model = VideoModel(backbone, head, spec, build_predictor(spec, backbone))
     if checkpoint_path is not None:
         _fill(model, checkpoint_path, needs_classifier=not classes_asked_for)
     return model
@@ -229,6 +239,9 @@ def _fill(model: VideoModel, path: str | Path, *, needs_classifier: bool) -> Non
     """Load a file, which must bring the classifier when nobody said how many classes a fresh one should have."""
     report = load_checkpoint(model, path)
     _logger.info("%s", report)
+    if lacking := [name for name in report.missing if not name.startswith("head.")]:
+        reason = f"{len(lacking)} tensors of the model are not in it ({', '.join(lacking[:3])}, ...)"
+        raise CheckpointError(path, f"{reason}: load the file that has them too, with zoo.load_checkpoint")
     if report.missing and needs_classifier:
         found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
         reason = f"no classifier for {model.num_classes} classes is in it ({found}); a fine-tuned file has one"

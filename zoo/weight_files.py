@@ -20,7 +20,8 @@ from torch import Tensor
 
 MAX_TENSORS = 20_000  # the largest released file of the families has 582; headers of 100 000 entries take seconds
 SPARE_BYTES = 2**28  # tensors that share memory, such as tied weights and expanded tables, claim more than is stored
-# The last three are networks beside each other in a file of V-JEPA, of which its authors evaluate the target encoder.
+# From target_encoder to encoder: networks beside each other in a file of V-JEPA, of which its authors evaluate the
+# target encoder. The last is its probe; V-JEPA 2 trains many at once and releases a list of one, `classifiers`.
 WRAPPERS = (
     "state_dict",
     "model",
@@ -30,7 +31,9 @@ WRAPPERS = (
     "target_encoder",
     "ema_encoder",
     "encoder",
+    "classifier",
 )
+PREDICTOR = "predictor"
 _REFUSED_CLASS = re.compile(r"GLOBAL (\S+)|Trying to call .*?function (\S+)|class (\S+)", re.S)
 
 
@@ -59,16 +62,22 @@ class Contents(NamedTuple):
         wrapper: names of the dictionaries around them, such as "model"; empty for a bare state dict.
         ignored: entries beside the tensors that are no tensors.
         metadata: text that a safetensors file carries.
+        predictor: tensors of a predictor that lies beside the encoder.
     """
 
     state: dict[str, Tensor]
     wrapper: str
     ignored: list[str]
     metadata: dict[str, str]
+    predictor: dict[str, Tensor] = {}  # noqa: RUF012 - a default of a NamedTuple, never written to
 
 
-def read_weights(path: str | Path) -> Contents:
+def read_weights(path: str | Path, entry: str = "") -> Contents:
     """The tensors of a file, on the CPU.
+
+    Args:
+        path: the file.
+        entry: which dictionary of the file, such as "encoder" or "classifiers.0"; empty for the usual one.
 
     Raises:
         CheckpointError: for whatever is not a sound file of weights.
@@ -80,7 +89,7 @@ def read_weights(path: str | Path) -> Contents:
         return Contents(state, "", [], metadata)
     if kind == "zip":
         _check_zip(path)
-    return unwrap(_torch_load(path), path)
+    return unwrap(_torch_load(path), path, entry)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -99,30 +108,79 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise CheckpointError(path, f"damaged safetensors file ({_first_line(error)})") from None
 
 
-def unwrap(value: object, path: str | Path) -> Contents:
+def unwrap(value: object, path: str | Path, entry: str = "") -> Contents:
     """The state dict inside the dictionaries that training codes put around it.
+
+    Args:
+        value: what the file holds.
+        path: the file, for messages.
+        entry: which dictionary of the file; empty for the usual one.
 
     Raises:
         CheckpointError: when there is none.
     """
-    wrappers: list[str] = []
+    whole = value
+    wrappers: list[str] = [entry] if entry else []
+    value = _entry(value, entry, path)
     while isinstance(value, Mapping) and (inner := _wrapped(value)):
         wrappers.append(inner)
-        value = value[inner]
+        value = _only(value[inner], path)
     if not isinstance(value, Mapping):
         raise CheckpointError(path, f"it holds a {type(value).__name__}, not a dictionary of tensors")
     if odd := [key for key in value if not isinstance(key, str)]:
         raise CheckpointError(path, f"its keys should be names, but one is {odd[0]!r}")
     state = {name: tensor.detach() for name, tensor in value.items() if isinstance(tensor, Tensor)}
     if not state:
-        keys = ", ".join(repr(key) for key in list(value)[:8])
-        raise CheckpointError(path, f"it holds no tensors; its entries are {keys or 'none at all'}")
+        raise CheckpointError(path, f"it holds no tensors; its entries are {_keys(value)}")
     if len(state) > MAX_TENSORS:
         raise CheckpointError(path, f"{len(state)} tensors; no network of the zoo has more than {MAX_TENSORS}")
     if odd := [name for name, tensor in state.items() if tensor.layout != torch.strided or tensor.is_quantized]:
         raise CheckpointError(path, f"{odd[0]!r} is a sparse or quantised tensor")
     _check_claims(state, path)
-    return Contents(state, ".".join(wrappers), [key for key in value if key not in state], {})
+    beside = whole.get(PREDICTOR) if isinstance(whole, Mapping) and value is not whole else None
+    predictor = {name: it.detach() for name, it in _tensors(beside).items()}
+    return Contents(state, ".".join(wrappers), [key for key in value if key not in state], {}, predictor)
+
+
+def _entry(value: object, entry: str, path: str | Path) -> object:
+    """The part of a file under a dotted name; numbers count within lists.
+
+    Raises:
+        CheckpointError: when it is not there.
+    """
+    for name in filter(None, entry.split(".")):
+        if isinstance(value, list | tuple) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        elif isinstance(value, Mapping) and name in value:
+            value = value[name]
+        else:
+            there = f"{len(value)} of them" if isinstance(value, list | tuple) else _keys(value)
+            raise CheckpointError(path, f"it has no entry {entry!r}; there are {there}")
+    return value
+
+
+def _only(value: object, path: str | Path) -> object:
+    """The one member of a list; anything else as it is.
+
+    Raises:
+        CheckpointError: for a list of several, of which nobody knows which is meant.
+    """
+    if not isinstance(value, list | tuple):
+        return value
+    if len(value) != 1:
+        raise CheckpointError(path, f"it holds a list of {len(value)} state dicts; name the entry, as 'classifiers.0'")
+    return value[0]
+
+
+def _keys(value: object) -> str:
+    keys = list(value)[:8] if isinstance(value, Mapping) else []
+    return ", ".join(repr(key) for key in keys) or "none at all"
+
+
+def _tensors(value: Any) -> dict[str, Tensor]:
+    """A state dict; empty for anything else."""
+    mapping = value if isinstance(value, Mapping) else {}
+    return {str(name): it for name, it in mapping.items() if isinstance(it, Tensor)}
 
 
 def _check_claims(state: Mapping[str, Tensor], path: str | Path) -> None:
@@ -136,7 +194,9 @@ def _check_claims(state: Mapping[str, Tensor], path: str | Path) -> None:
 
 def _wrapped(value: Mapping[Any, Any]) -> str:
     """Name of the dictionary inside `value` that holds the weights; empty when `value` itself does."""
-    return next((key for key in WRAPPERS if isinstance(value.get(key), Mapping) and value[key]), "")
+    found = (key for key in WRAPPERS if isinstance(value.get(key), Mapping) and value[key])
+    several = "classifiers" if isinstance(value.get("classifiers"), list | tuple) and value["classifiers"] else ""
+    return next(found, several)
 
 
 def _sniff(path: Path) -> str:

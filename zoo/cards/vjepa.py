@@ -16,12 +16,13 @@ import torch
 from backbones import vjepa
 from backbones.vit import ViT
 from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, Rule, join, rename, unsqueeze
+from zoo.cards import vjepa_weights
 
 _OPTIONAL = ("decoder.*",)
 # A training file holds `encoder`, `target_encoder` and `predictor`, each with names that begin with module.backbone;
 # `zoo.weight_files` takes the target encoder, which the authors evaluate.
 OFFICIAL = Converter(
-    name="V-JEPA encoder",
+    name=vjepa_weights.ENCODER,
     needs=("pos_embed", "patch_embed.proj.weight", "blocks.*.attn.qkv.bias", "norm.weight"),
     lacks=("cls_token", "head.weight", "time_embed", "temporal_pos_embed"),
     rules=(rename("*", "backbone.*"),),
@@ -39,7 +40,7 @@ OFFICIAL_IMAGE = Converter(
     optional=_OPTIONAL,
 )
 OFFICIAL_2 = Converter(
-    name="V-JEPA 2 encoder",
+    name=vjepa_weights.ENCODER_2,
     needs=("patch_embed.proj.weight", "blocks.*.attn.qkv.bias", "norm.weight"),
     lacks=OFFICIAL.lacks,
     rules=(rename("*", "backbone.*"),),
@@ -58,6 +59,35 @@ OFFICIAL_PREDICTOR = Converter(
         rename("predictor_norm.*", "decoder.norm.*"),
         rename("predictor_proj.*", "decoder.head.*"),
     ),
+    fills=("decoder.*",),
+)
+_PROBE_RULES = (
+    rename("pooler.query_tokens", "head.query"),
+    rename("pooler.cross_attention_block.*", "head.cross.*"),
+    rename("pooler.blocks.*", "head.blocks.*"),
+    rename("linear.*", "head.linear.*"),
+)
+# Their keys begin with module.; a file of V-JEPA 2 holds a list of them.
+OFFICIAL_PROBE = Converter(
+    name=vjepa_weights.PROBE,
+    needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.proj.weight", "linear.weight"),
+    rules=_PROBE_RULES,
+    # The authors' code has this layer and never applies it.
+    drop=("pooler.cross_attention_block.xattn.proj.*",),
+    fills=("head.*",),
+)
+OFFICIAL_PROBE_2 = Converter(
+    name=vjepa_weights.PROBE_2,
+    needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.q.weight", "linear.weight"),
+    lacks=("pooler.cross_attention_block.xattn.proj.weight",),
+    rules=_PROBE_RULES,
+    fills=("head.*",),
+)
+OFFICIAL_ANTICIPATION = Converter(
+    name=vjepa_weights.ANTICIPATION,
+    needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.q.weight", "*_classifier.weight"),
+    rules=(*_PROBE_RULES[:3], rename("*_classifier.*", "head.linears.*.*")),
+    fills=("head.*",),
 )
 
 
@@ -100,7 +130,7 @@ def _hf_predictor(num_mask_tokens: int) -> tuple[Rule, ...]:
 def transformers_model(num_mask_tokens: int = 10) -> Converter:
     """Layout of transformers' VJEPA2Model, encoder and predictor; every released file has 10 mask tokens."""
     return Converter(
-        name="V-JEPA 2, transformers",
+        name=vjepa_weights.HF_MODEL,
         needs=("encoder.layer.*.attention.query.weight", "predictor.embeddings.mask_tokens"),
         rules=(*_hf_encoder(""), *_hf_predictor(num_mask_tokens)),
     )
@@ -124,11 +154,12 @@ def _hf_classifier() -> Converter:
         rules += [rename(f"{prefix}.layer_norm{index}.*", f"{name}.norm{index}.*") for index in (1, 2)]
         rules.append(rename(f"{prefix}.mlp.*", f"{name}.mlp.*"))
     return Converter(
-        name="V-JEPA 2 classifier, transformers",
+        name=vjepa_weights.HF_CLASSIFIER,
         needs=("vjepa2.encoder.layer.*.attention.query.weight", "classifier.weight"),
         rules=(*_hf_encoder("vjepa2."), *rules),
         # Transformers' classifiers carry a predictor that they never call.
         drop=("vjepa2.predictor.*",),
+        classifier={"num_heads": "encoder", "attention_eps": 1e-6},
     )
 
 
@@ -177,12 +208,13 @@ def _vjepa(name: str, build: Callable[..., ViT], *notes: str) -> Architecture:
         build=build,
         clip=replace(CLIP, img_size=_side(build)),
         classifier=PROBE if name in PREDICTORS else Classifier(pool="mean"),
-        converters=(OFFICIAL,),
+        converters=(OFFICIAL, OFFICIAL_PROBE, OFFICIAL_PREDICTOR),
         objective="vjepa",
         source="arXiv 2404.08471; facebookresearch/jepa",
         code_licence="CC-BY-NC-4.0 (the authors' code; ours is Apache-2.0)",
         shrink=SHRINK,
         notes=notes,
+        predictor=PREDICTORS.get(name, {}),
     )
 
 
@@ -193,7 +225,14 @@ def _vjepa2(name: str, build: Callable[..., ViT]) -> Architecture:
         build=build,
         clip=replace(CLIP_2, img_size=_side(build)),
         classifier=PROBE_2,
-        converters=(OFFICIAL_2, TRANSFORMERS, TRANSFORMERS_CLASSIFIER),
+        converters=(
+            OFFICIAL_2,
+            TRANSFORMERS,
+            TRANSFORMERS_CLASSIFIER,
+            OFFICIAL_PROBE_2,
+            OFFICIAL_ANTICIPATION,
+            OFFICIAL_PREDICTOR,
+        ),
         objective="vjepa",
         source="arXiv 2506.09985; facebookresearch/vjepa2",
         code_licence="MIT (the authors' code; ours is Apache-2.0)",
@@ -202,6 +241,7 @@ def _vjepa2(name: str, build: Callable[..., ViT]) -> Architecture:
             "transformers' classifiers pool with as many heads as the encoder has, the authors' with 16",
             PROBE_FRAMES,
         ),
+        predictor=PREDICTORS[name],
     )
 
 
@@ -235,4 +275,4 @@ ARCHITECTURES = (
     _pico("vjepa_pico", "vjepa"),
     _pico("vjepa2_pico", "vjepa2"),
 )
-CARDS: tuple[Card, ...] = ()
+CARDS: tuple[Card, ...] = vjepa_weights.CARDS

@@ -80,7 +80,8 @@ class Classify(TrainingModule):
             return self.model(video)
         with torch.no_grad():
             features = self.model.forward_features(video)
-        return self.model.forward_head(features)
+        scores: Tensor = self.model.head(features)
+        return scores
 
     def loss(self, batch: Batch) -> Loss:
         """Cross entropy, and the share of right answers where labels were not mixed.
