@@ -1,4 +1,4 @@
-"""The `zoo` command: list, info, predict, compare, report."""
+"""The `zoo` command: list, info, predict, compare, report, convert."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks.commands import convert
 from zoo.suggest import UnknownNameError, closest
 
 PROTOCOLS = ("finetune", "attentive", "linear", "knn")
@@ -105,6 +106,8 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "predict": _predict_options(command("predict", "say what is seen in a video", PREDICT_EXAMPLES)),
         "report": _report_options(command("report", "write the report of a comparison again", REPORT_EXAMPLES)),
     }
+    made["convert"] = command("convert", convert.WORDS, convert.EXAMPLES)
+    convert.options(made["convert"])
     return top, made
 
 
@@ -313,6 +316,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "info": _info,
     "predict": _predict,
     "report": _report,
+    "convert": convert.run,
 }
 
 if __name__ == "__main__":

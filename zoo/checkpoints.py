@@ -70,7 +70,7 @@ def load_checkpoint(
     own = model.state_dict(keep_vars=True)
     official = model.spec.architecture.converters if model.spec else ()
     try:
-        found = _with_predictor(recognise(contents.state, official, own), contents.predictor, official, own)
+        found = with_predictor(recognise(contents.state, official, own), contents.predictor, official, own)
         _require_same_head(found.layout, model)
         report = LoadReport(source=path, layout=found.layout.name)
         report.dropped.update(dict.fromkeys(contents.ignored, "not a tensor"))
@@ -94,8 +94,8 @@ def load_checkpoint(
     return report
 
 
-def _with_predictor(
-    found: Recognised, beside: Mapping[str, Tensor], official: Iterable[Converter], own: Mapping[str, Tensor]
+def with_predictor(
+    found: Recognised, beside: Mapping[str, Tensor], official: Iterable[Converter], own: Iterable[str]
 ) -> Recognised:
     """The encoder's tensors, and those of the predictor beside it when the model has one."""
     wanted = [name for name in own if name.startswith("decoder.")]
@@ -245,17 +245,18 @@ def save_checkpoint(
         text = {**(metadata or {}), METADATA_KEY: json.dumps(description, allow_nan=False)}
     except (TypeError, ValueError) as error:
         raise ValueError(f"an option of the model cannot be written down: {error}") from None
-    # Copies, because the format refuses tensors that share memory.
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    _write(state, Path(os.path.expanduser(path)), text)
+    write_tensors(model.state_dict(), path, text)
 
 
-def _write(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write beside, flush, rename.
+def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file: beside its place, flushed and renamed, so that it appears whole or not at all.
 
     Raises:
         CheckpointError: naming the file and the free space, when the disk is full or the folder closed.
     """
+    path = Path(os.path.expanduser(path))
+    # Copies, because the format refuses tensors that share memory.
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

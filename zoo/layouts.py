@@ -15,6 +15,14 @@ OWN = (
         needs=("backbone.*",),
         rules=tuple(rename(name, name) for name in ("backbone.*", "head.*", "decoder.*")),
     ),
+    # A probe by itself, whose backbone is in another file.
+    Converter(
+        name="zoo probe",
+        needs=("head.query",),
+        lacks=("backbone.*",),
+        rules=(rename("head.*", "head.*"),),
+        fills=("head.*",),
+    ),
     Converter(name="zoo classification run", needs=("model.backbone.*",), rules=(rename("model.*", "*"),)),
     Converter(
         name="zoo pretraining run",
