@@ -1,4 +1,4 @@
-"""Networks of transformers behind our contracts: CLIP as a teacher, VideoMAE as a backbone.
+"""Networks of transformers behind our contracts: CLIP as a teacher and as a backbone, VideoMAE as a backbone.
 
 The only file that imports transformers, and only when something is built. Their modules are used piece by piece: names
 and forms of the pieces are stable over transformers' versions, while the calls of whole models are not.
@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from backbones.clip import ClipBackbone, attend
 from backbones.contract import Backbone, Features, Grid, clip_sides
 from backbones.layers import first_row, unit_length
 from backbones.meta import meta_device
@@ -107,7 +107,7 @@ class ClipTeacher(Teacher):
         x = parts.pre_layrnorm(self._embed(as_frames(video, self.input_size)))
         found, saliency = [], x.new_zeros(0)
         for index, layer in enumerate(parts.encoder.layers[: self.layers[-1] + 1]):
-            update, query, key = _attend(layer.self_attn, layer.layer_norm1(x))
+            update, query, key = attend(layer.self_attn, layer.layer_norm1(x))
             x = x + update
             x = x + layer.mlp(layer.layer_norm2(x))
             if index == self.layers[-1]:
@@ -217,16 +217,6 @@ def clip_teacher(
     return teacher
 
 
-def _attend(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Self-attention by transformers' projections, without the map; queries and keys of each head besides."""
-    query, key, value = (
-        project(x).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
-        for project in (attn.q_proj, attn.k_proj, attn.v_proj)
-    )
-    out = F.scaled_dot_product_attention(query, key, value)
-    return attn.out_proj(out.transpose(1, 2).flatten(2)), query, key
-
-
 def _resized(table: Float[Tensor, "rows dim"], sides: tuple[int, int]) -> Float[Tensor, "new_rows dim"]:
     """CLIP's position table, class row first, for frames of other sides."""
     cls, patches = table.split([1, len(table) - 1])
@@ -280,6 +270,51 @@ def _from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             found[ours] = tensor.t() if name == "proj" else tensor
     return found
+
+
+def clip_visual(
+    *,
+    img_size: int = 224,
+    num_frames: int = 1,
+    patch_size: int = 16,
+    embed_dim: int = 768,
+    depth: int = 12,
+    num_heads: int = 12,
+) -> ClipBackbone:
+    """CLIP's image encoder of these sizes, without weights, on every frame of a clip.
+
+    Args:
+        img_size: side of the square frames that the position table is made for, in pixels; others are interpolated.
+        num_frames: frames of a clip; any number runs.
+        patch_size: side of a patch in pixels.
+        embed_dim: width of the tokens.
+        depth: number of blocks.
+        num_heads: number of heads.
+
+    Raises:
+        ValueError: when patches do not divide the frames, or heads the width.
+    """
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    if img_size % patch_size or num_frames < 1:
+        raise ValueError(f"{num_frames} frames of {img_size} px cannot be cut into patches of {patch_size} px")
+    if embed_dim % num_heads:
+        raise ValueError(f"{num_heads} heads do not divide a width of {embed_dim}")
+    config = CLIPVisionConfig(
+        image_size=img_size,
+        patch_size=patch_size,
+        hidden_size=embed_dim,
+        intermediate_size=4 * embed_dim,
+        num_hidden_layers=depth,
+        num_attention_heads=num_heads,
+    )
+    return ClipBackbone(CLIPVisionModelWithProjection(config))
+
+
+# Sizes: OpenAI's CLIP (arXiv 2103.00020, Table 20), as in unmasked_teacher single_modality/models/clip.py.
+clip_visual_base_patch16 = partial(clip_visual)
+clip_visual_large_patch14 = partial(clip_visual, patch_size=14, embed_dim=1024, depth=24, num_heads=16)
+clip_visual_large_patch14_336 = partial(clip_visual_large_patch14, img_size=336)
 
 
 class HfVideoMAE(Backbone):

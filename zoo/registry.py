@@ -206,8 +206,7 @@ def create_model(
     if pretrained and checkpoint_path is None:
         raise UnknownNameError(f"the weights of {name!r} cannot be fetched yet; give the file as checkpoint_path")
     saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None else None
-    published = (card.classifier if card else None) or architecture.classifier
-    classifier = classifier or (saved.classifier if saved else published)
+    classifier = classifier or (saved.classifier if saved else _own_form(architecture, card, num_classes))
     classifier = _head_form(classifier, global_pool, drop_rate)
     known = {**(card.overrides if card else {}), **classifier.options, **(saved.overrides if saved else {})}
     options = {**known, **_checked(architecture, overrides, OWN_OPTIONS)}
@@ -246,6 +245,13 @@ def _fill(model: VideoModel, path: str | Path, *, needs_classifier: bool) -> Non
         found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
         reason = f"no classifier for {model.num_classes} classes is in it ({found}); a fine-tuned file has one"
         raise CheckpointError(path, f"{reason}. With num_classes the model gets an untrained one")
+
+
+def _own_form(architecture: Architecture, card: Card | None, num_classes: int | None) -> Classifier:
+    """The head of the card's file. A file without a classifier gets the architecture's own when one is asked for."""
+    if card is None or card.classifier is None or (num_classes and not card.weights.num_classes):
+        return architecture.classifier
+    return card.classifier
 
 
 def _head_form(classifier: Classifier, global_pool: str | None, drop_rate: float | None) -> Classifier:

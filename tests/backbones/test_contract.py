@@ -24,6 +24,7 @@ ONE_PER_FORM = {
     "timm_vit_base_dinov2",
     "timm_vit_pico",
     "hf_videomae_pico",
+    "clip_visual_base_patch16",
     "vjepa_pico",
     "vjepa_large_16_224",
     "vjepa2_pico",

@@ -5,6 +5,8 @@ Source: arXiv 2303.16058; OpenGVLab/unmasked_teacher single_modality (models, ex
 
 from backbones import umt
 from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, rename
+from zoo.cards.umt_text_weights import CARDS as MULTIMODAL
+from zoo.cards.umt_weights import CARDS as RELEASED
 
 _BLOCKS = (
     rename("blocks.*.gamma_1", "backbone.blocks.*.ls1.gamma"),
@@ -82,4 +84,4 @@ ARCHITECTURES = (
         notes=("for the embedded suite",),
     ),
 )
-CARDS: tuple[Card, ...] = ()
+CARDS: tuple[Card, ...] = (*RELEASED, *MULTIMODAL)

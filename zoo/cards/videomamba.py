@@ -6,6 +6,7 @@ video_mm), Apache-2.0.
 
 from backbones import videomamba
 from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, Rule, cut, rename, unsqueeze
+from zoo.cards.videomamba_weights import CARDS as RELEASED
 
 
 def _direction(official_suffix: str, ours: str) -> tuple[Rule, ...]:
@@ -81,7 +82,7 @@ def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
     return Architecture(
         name=name,
         family="videomamba",
-        build=getattr(videomamba, name),
+        build=getattr(videomamba, name.removesuffix("_pretrain")),
         clip=clip,
         # Class token after the final norm, no dropout before the classifier.
         classifier=Classifier(pool="mean" if name.endswith("_pico") else "cls"),
@@ -100,6 +101,9 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     _architecture("videomamba_tiny", CLIP, IMAGE_FORM),
     _architecture("videomamba_small", CLIP, IMAGE_FORM),
     _architecture("videomamba_middle", CLIP, IMAGE_FORM),
+    _architecture(
+        "videomamba_middle_pretrain", CLIP, "the middle model's form in masked pretraining, of the same weights"
+    ),
     _architecture("videomamba_base", IMAGE_CLIP, IMAGE_FORM, "published as an image model only"),
     _architecture(
         "videomamba_pico",
@@ -108,4 +112,4 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         "starts as Mamba does and averages its tokens: the authors' start and a class token need longer training",
     ),
 )
-CARDS: tuple[Card, ...] = ()
+CARDS: tuple[Card, ...] = RELEASED

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from backbones import vit
 from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, Rule, cut, join, rename
+from zoo.cards.videomae_weights import CARDS as RELEASED
 
 # A pretraining file read into the fine-tuning form leaves the encoder's final norm over.
 _OPTIONAL = ("decoder.*", "backbone.norm.*")
@@ -292,4 +293,4 @@ ARCHITECTURES = (
         notes=("looks at single frames; teaches UMT's students on the embedded suite, in place of CLIP",),
     ),
 )
-CARDS: tuple[Card, ...] = ()
+CARDS: tuple[Card, ...] = RELEASED

@@ -1,0 +1,110 @@
+"""OpenAI CLIP's image encoder as a backbone, out of pieces of transformers' CLIP that `backbones.frozen` builds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbones.contract import Backbone, Features
+from backbones.positions import resize_spatial_table
+from backbones.teacher import as_frames
+
+
+def attend(attn: Any, x: Float[Tensor, "images sequence dim"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Self-attention by transformers' projections, without the map.
+
+    Args:
+        attn: transformers' CLIPAttention.
+        x: normed tokens.
+
+    Returns:
+        The update `[images, sequence, dim]`; queries and keys of each head `[images, heads, sequence, dim / heads]`.
+    """
+    query, key, value = (
+        project(x).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
+        for project in (attn.q_proj, attn.k_proj, attn.v_proj)
+    )
+    out = F.scaled_dot_product_attention(query, key, value)
+    return attn.out_proj(out.transpose(1, 2).flatten(2)), query, key
+
+
+class ClipBlock(nn.Module):
+    """A block of CLIP's image encoder out of transformers' pieces.
+
+    Args:
+        layer: transformers' CLIPEncoderLayer.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        parts: Any = layer
+        self.norm1, self.attn, self.norm2, self.mlp = (
+            parts.layer_norm1, parts.self_attn, parts.layer_norm2, parts.mlp,
+        )  # fmt: skip
+
+    def forward(self, x: Float[Tensor, "images sequence dim"]) -> Float[Tensor, "images sequence dim"]:
+        """Attention among the tokens of a frame, then the MLP."""
+        x = x + attend(self.attn, self.norm1(x))[0]
+        return x + self.mlp(self.norm2(x))
+
+
+class ClipBackbone(Backbone):
+    """OpenAI CLIP's image encoder on every frame by itself.
+
+    Patch tokens of all frames stay, class tokens are averaged over frames, so time is seen by what comes after only.
+    The projection into the space that CLIP shares with texts is not part of it; `ClipTeacher` has that.
+
+    Args:
+        model: transformers' CLIPVisionModelWithProjection.
+    """
+
+    drops_tokens = False
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        vision: Any = model
+        config, parts = vision.config, vision.vision_model
+        self.embed_dim, self.depth, self.pool = config.hidden_size, config.num_hidden_layers, "cls"
+        self.tubelet = (1, config.patch_size, config.patch_size)
+        self.side = config.image_size // config.patch_size
+        table = parts.embeddings.position_embedding.weight.detach().clone()
+        self.patch_embed = nn.ModuleDict({"proj": parts.embeddings.patch_embedding})
+        self.cls_token = nn.Parameter(parts.embeddings.class_embedding.detach().clone()[None, None])
+        self.cls_pos_embed, self.pos_embed = (nn.Parameter(it[None]) for it in table.split([1, self.side**2]))
+        self.norm_pre, self.norm = parts.pre_layrnorm, parts.post_layernorm
+        self.blocks = nn.ModuleList(ClipBlock(layer) for layer in parts.encoder.layers)
+
+    def forward_intermediates(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        layers: Sequence[int],
+        keep: Int64[Tensor, "batch tokens"] | None = None,
+        *,
+        norm: bool = True,
+    ) -> list[Features]:
+        """See `Backbone.forward_intermediates`.
+
+        Raises:
+            ValueError: also for any `keep`.
+        """
+        self.refuse(keep)
+        wanted, grid = self.resolve_layers(layers), self.grid(video)
+        patches = self.patch_embed["proj"](as_frames(video, (video.shape[3], video.shape[4])))
+        table = resize_spatial_table(self.pos_embed, (self.side, self.side), (grid.height, grid.width))
+        cls = (self.cls_token + self.cls_pos_embed).expand(len(patches), -1, -1)
+        x = self.norm_pre(torch.cat([cls, patches.flatten(2).transpose(1, 2) + table], 1))
+        found = {}
+        for index in range(max(wanted, default=-1) + 1):
+            x = self.run_block(index, x)
+            if index in wanted:
+                out = (self.norm(x) if norm else x).unflatten(0, (len(video), -1))
+                prefix, tokens = out.split([1, grid.height * grid.width], 2)
+                found[index] = Features(tokens.flatten(1, 2), prefix.mean(1), grid, None)
+        return [found[index] for index in wanted]
+
+    def layer_of(self, parameter_name: str) -> int:
+        """See `Backbone.layer_of`."""
+        return 0 if parameter_name.startswith("norm_pre.") else super().layer_of(parameter_name)
