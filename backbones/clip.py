@@ -1,6 +1,6 @@
-"""OpenAI CLIP's image encoder as a backbone, out of pieces of transformers' CLIP that `backbones.frozen` builds."""
+"""OpenAI CLIP's image encoder out of pieces of transformers' CLIP, which `backbones.frozen` builds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -108,3 +108,44 @@ class ClipBackbone(Backbone):
     def layer_of(self, parameter_name: str) -> int:
         """See `Backbone.layer_of`."""
         return 0 if parameter_name.startswith("norm_pre.") else super().layer_of(parameter_name)
+
+
+# OpenAI's names of the parts of CLIP's image encoder, and transformers' names.
+_OPENAI = {
+    "class_embedding": "vision_model.embeddings.class_embedding",
+    "positional_embedding": "vision_model.embeddings.position_embedding.weight",
+    "conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+    "ln_pre.": "vision_model.pre_layrnorm.",
+    "ln_post.": "vision_model.post_layernorm.",
+    "proj": "visual_projection.weight",
+    "transformer.resblocks.": "vision_model.encoder.layers.",
+}
+_OPENAI_BLOCK = {
+    ".ln_1.": ".layer_norm1.",
+    ".ln_2.": ".layer_norm2.",
+    ".attn.": ".self_attn.",
+    ".mlp.c_fc.": ".mlp.fc1.",
+    ".mlp.c_proj.": ".mlp.fc2.",
+}
+
+
+def from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of an image encoder under transformers' names; unknown names stay as they are."""
+    if any(name.startswith("visual.") for name in state):
+        state = {name.removeprefix("visual."): it for name, it in state.items() if name.startswith("visual.")}
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        start = next((it for it in _OPENAI if name == it or (it.endswith(".") and name.startswith(it))), "")
+        ours = _OPENAI.get(start, "") + name.removeprefix(start)
+        for theirs, mine in _OPENAI_BLOCK.items():
+            ours = ours.replace(theirs, mine)
+        if ".in_proj_" in ours:
+            kind = ours.rpartition("_")[2]
+            parts = zip("qkv", tensor.chunk(3), strict=True)
+            found |= {ours.replace(f"in_proj_{kind}", f"{part}_proj.{kind}"): it for part, it in parts}
+        elif name == "conv1.weight":
+            # UMT's and VideoMamba's files hold a kernel over one frame.
+            found[ours] = tensor.squeeze(2) if tensor.ndim == 5 else tensor
+        else:
+            found[ours] = tensor.t() if name == "proj" else tensor
+    return found

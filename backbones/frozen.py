@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import Tensor, nn
 
-from backbones.clip import ClipBackbone, attend
+from backbones.clip import ClipBackbone, attend, from_openai
 from backbones.contract import Backbone, Features, Grid, clip_sides
 from backbones.layers import first_row, unit_length
 from backbones.meta import meta_device
@@ -149,7 +149,7 @@ class ClipTeacher(Teacher):
             ValueError: for weights that are missing, left over, or of other shapes.
         """
         own = self.model.state_dict()
-        found = _from_openai(state)
+        found = from_openai(state)
         table = "vision_model.embeddings.position_embedding.weight"
         if table in found:
             side = round((len(own[table]) - 1) ** 0.5)
@@ -229,47 +229,6 @@ def _restated(frames: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "
     statistics = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
     mean, std, clip_mean, clip_std = (frames.new_tensor(values)[:, None, None] for values in statistics)
     return (frames * std + mean - clip_mean) / clip_std
-
-
-# OpenAI's names of the parts of CLIP's image encoder, and transformers' names.
-_OPENAI = {
-    "class_embedding": "vision_model.embeddings.class_embedding",
-    "positional_embedding": "vision_model.embeddings.position_embedding.weight",
-    "conv1.weight": "vision_model.embeddings.patch_embedding.weight",
-    "ln_pre.": "vision_model.pre_layrnorm.",
-    "ln_post.": "vision_model.post_layernorm.",
-    "proj": "visual_projection.weight",
-    "transformer.resblocks.": "vision_model.encoder.layers.",
-}
-_OPENAI_BLOCK = {
-    ".ln_1.": ".layer_norm1.",
-    ".ln_2.": ".layer_norm2.",
-    ".attn.": ".self_attn.",
-    ".mlp.c_fc.": ".mlp.fc1.",
-    ".mlp.c_proj.": ".mlp.fc2.",
-}
-
-
-def _from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of an image encoder under transformers' names; unknown names stay as they are."""
-    if any(name.startswith("visual.") for name in state):
-        state = {name.removeprefix("visual."): it for name, it in state.items() if name.startswith("visual.")}
-    found: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        start = next((it for it in _OPENAI if name == it or (it.endswith(".") and name.startswith(it))), "")
-        ours = _OPENAI.get(start, "") + name.removeprefix(start)
-        for theirs, mine in _OPENAI_BLOCK.items():
-            ours = ours.replace(theirs, mine)
-        if ".in_proj_" in ours:
-            kind = ours.rpartition("_")[2]
-            parts = zip("qkv", tensor.chunk(3), strict=True)
-            found |= {ours.replace(f"in_proj_{kind}", f"{part}_proj.{kind}"): it for part, it in parts}
-        elif name == "conv1.weight":
-            # UMT's and VideoMamba's files hold a kernel over one frame.
-            found[ours] = tensor.squeeze(2) if tensor.ndim == 5 else tensor
-        else:
-            found[ours] = tensor.t() if name == "proj" else tensor
-    return found
 
 
 def clip_visual(

@@ -208,7 +208,8 @@ def create_model(
     saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None else None
     classifier = classifier or (saved.classifier if saved else _own_form(architecture, card, num_classes))
     classifier = _head_form(classifier, global_pool, drop_rate)
-    known = {**(card.overrides if card else {}), **classifier.options, **(saved.overrides if saved else {})}
+    # A card says what its file is, against the form that the authors' other classifiers have.
+    known = {**classifier.options, **(card.overrides if card else {}), **(saved.overrides if saved else {})}
     options = {**known, **_checked(architecture, overrides, OWN_OPTIONS)}
     classes_asked_for = num_classes is not None
     if num_classes is not None:
@@ -248,10 +249,12 @@ def _fill(model: VideoModel, path: str | Path, *, needs_classifier: bool) -> Non
 
 
 def _own_form(architecture: Architecture, card: Card | None, num_classes: int | None) -> Classifier:
-    """The head of the card's file. A file without a classifier gets the architecture's own when one is asked for."""
-    if card is None or card.classifier is None or (num_classes and not card.weights.num_classes):
-        return architecture.classifier
-    return card.classifier
+    """The head of the card's file; for a file without one the pretraining form, unless classes are asked for."""
+    if card is not None and card.classifier is not None:
+        return card.classifier
+    if card is not None and not card.weights.num_classes and not num_classes:
+        return Classifier(pool=architecture.classifier.pool)
+    return architecture.classifier
 
 
 def _head_form(classifier: Classifier, global_pool: str | None, drop_rate: float | None) -> Classifier:

@@ -11,9 +11,17 @@ STORE = "https://pjlab-gvm-data.oss-cn-shanghai.aliyuncs.com/umt/single_modality
 ZOO = "OpenGVLab/unmasked_teacher single_modality/MODEL_ZOO.md"
 LICENCE = "MIT"
 WEIGHT_LICENCE = "MIT (of the code; the weights state no licence of their own)"
-# Students and detectors keep the final norm that classifiers by mean pooling have in the head.
+# Detectors keep the final norm, which classifiers by mean pooling have in the head.
 WITH_NORM = Classifier(pool="mean")
 
+# The group's orders. The last part of a tag is the data set; "ft" alone is that of Kinetics-710 itself.
+LABELS = {
+    "k400": "k400_opengvlab",
+    "k600": "k600_opengvlab",
+    "k700": "k700_opengvlab",
+    "ft": "k710_opengvlab",
+    "ssv2": "ssv2",
+}
 ONE_CROP = "the script evaluates 4 clips x 1 crop, the table says 3 crops"
 LABELS_K400 = (
     "the class order is the authors' own (UniFormer's) by all we know, but was not checked on these weights; the first "
@@ -52,7 +60,6 @@ def _student(size: str, teacher: str) -> Card:
         tag="k710_pt_f8_res224",
         weights=_weights(size, "ptk710", clip, 0, "UMT stage 1"),
         clip=clip,
-        classifier=WITH_NORM,
         dataset="k710",
         task="pretraining",
         notes=(
@@ -91,7 +98,7 @@ def _classifier(
         clip=clip,
         overrides={"num_frames": frames, "img_size": img_size},
         dataset="k710" if dataset == "ft" else dataset,
-        labels={"k400": "k400_opengvlab", "ssv2": "ssv2"}.get(dataset, ""),
+        labels=LABELS.get(dataset, ""),
         reported=(Reported("k710" if dataset == "ft" else dataset, "top1", top1, ZOO),),
         notes=notes,
     )

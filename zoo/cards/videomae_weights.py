@@ -6,14 +6,11 @@ converted for transformers and lie on the Hugging Face hub in its layout, from w
 file is the card's first, the authors' is its next, and which of the two layouts a file has is told by its keys.
 """
 
-from zoo.card import Card, Classifier, ClipSpec, Reported, Source, Weights
+from zoo.card import Card, ClipSpec, Reported, Source, Weights
 
 DRIVE = "https://drive.google.com/file/d/{}/view"
 ZOO = "MCG-NJU/VideoMAE MODEL_ZOO.md"
 LICENCE = "CC-BY-NC-4.0"
-# A pretraining file holds the final norm, which classifiers by mean pooling have in the head.
-PRETRAINED = Classifier(pool="mean")
-
 BY_HAND = (
     "Google Drive asks a question before large files, which a program cannot always answer: if fetching fails, "
     "download the file in a browser and give it as checkpoint_path"
@@ -57,7 +54,6 @@ def _pretrained(size: str, data: str, epochs: int, drive: str, hub: str = "", *n
         tag=f"{data}_pt_e{epochs}",
         weights=_weights(drive, hub, 0, "VideoMAE pretraining"),
         clip=ClipSpec(num_frames=16, sampling="dense", stride=2 if data == "ssv2" else 4, img_size=224, flip=False),
-        classifier=PRETRAINED,
         dataset=data,
         task="pretraining",
         notes=(
@@ -170,7 +166,8 @@ def _mae_st(size: str, data: str, md5_prefix: str, *reported: Reported) -> Card:
             mean=(0.45, 0.45, 0.45),
             std=(0.225, 0.225, 0.225),
         ),
-        classifier=PRETRAINED,
+        # Also when classes are asked for: the fine-tuning form of the authors has patches of 16 px.
+        overrides={"patch_size": 14} if size == "huge" else {},
         dataset=data,
         task="pretraining",
         reported=reported,
