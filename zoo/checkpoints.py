@@ -199,9 +199,10 @@ def read_saved(path: str | Path, architecture: str = "") -> Saved | None:
     return saved
 
 
-def _jsonless(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _jsonless(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they were before JSON, which has no tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in overrides.items()}
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return {name: _jsonless(value) if isinstance(value, Mapping) else value for name, value in plain.items()}
 
 
 def save_checkpoint(

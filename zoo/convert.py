@@ -276,7 +276,9 @@ def _maker(
         if key.startswith(("head.linear", "head.linears.")) and key.endswith("weight")
     ]
     published = saved or (card.classifier if card else None) or architecture.classifier
-    published = replace(published, **_head_of(found.layout, name, options))
+    if found.layout.classifier:
+        pooler = {key.split(".")[2] for key in state if key.startswith("head.blocks.")}
+        published = replace(published, depth=1 + len(pooler), **_head_of(found.layout, name, options))
     plain = Classifier(pool=architecture.classifier.pool)
     forms = (published, replace(published, options={}), plain, replace(plain, options=architecture.classifier.options))
     meta = {key: it.to("meta") for key, it in state.items()}

@@ -150,3 +150,4 @@ def test_names_of_architectures_and_cards_are_unique():
     assert len(set(names)) == len(names)
     assert {card.architecture for card in CARDS if not card.missing} <= set(names)
     assert len({card.name for card in CARDS}) == len(CARDS)
+    assert not {card.architecture for card in CARDS if card.missing} & set(names)

@@ -160,10 +160,20 @@ def test_dropout_and_attentive_heads_on_demand():
 
 
 def test_weights_that_are_not_known_are_refused_with_the_way_out():
-    for name in ("timesformer_base", "timesformer_base.k400_f8"):
-        with pytest.raises(ValueError, match=r"no released weights of 'timesformer_base'.*checkpoint_path"):
+    for name in ("vit_pico", "vit_pico.k400_f16"):
+        with pytest.raises(ValueError, match=r"no released weights of 'vit_pico'.*checkpoint_path"):
             zoo.create_model(name, pretrained=True)
-    assert zoo.list_models("timesformer_*", pretrained=True) == []
+    assert zoo.list_models("vit_pico*", pretrained=True) == []
+    assert zoo.list_models(pretrained=True) == zoo.list_pretrained()
+
+
+def test_cards_of_networks_that_do_not_exist_yet_are_listed_and_refused_with_their_reason():
+    name = "vjepa2_ac_giant_16_256.droid"
+    assert name in zoo.list_pretrained()
+    assert "vjepa_large_16_224.videomix2m" in zoo.list_models(pretrained=True, family="vjepa")
+    for refused in (name, "vjepa2_ac_giant_16_256"):
+        with pytest.raises(ValueError, match="no network 'vjepa2_ac_giant_16_256' can be built yet: the action-cond"):
+            zoo.create_model(refused)
 
 
 @pytest.fixture
