@@ -74,7 +74,7 @@ def read_weights(path: str | Path) -> Contents:
         CheckpointError: for whatever is not a sound file of weights.
     """
     path = Path(os.path.expanduser(path))
-    kind = _sniff(path)
+    kind = sniff(path)
     if kind == "safetensors":
         state, metadata = _read_safetensors(path)
         return Contents(state, "", [], metadata)
@@ -90,7 +90,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         CheckpointError: as `read_weights`.
     """
     path = Path(os.path.expanduser(path))
-    if _sniff(path) != "safetensors":
+    if sniff(path) != "safetensors":
         return {}
     try:
         with safe_open(path, framework="pt") as file:
@@ -139,7 +139,7 @@ def _wrapped(value: Mapping[Any, Any]) -> str:
     return next((key for key in WRAPPERS if isinstance(value.get(key), Mapping) and value[key]), "")
 
 
-def _sniff(path: Path) -> str:
+def sniff(path: Path) -> str:
     """What a file is, by its first bytes: "safetensors", "zip" or "pickle".
 
     Raises:
