@@ -117,7 +117,7 @@ def test_a_good_redirect_is_followed(server, target):
 def test_a_redirect_into_a_private_network_is_refused(server, target, monkeypatch):
     # The first address is let through, as if it were public.
     monkeypatch.setattr(module, "_is_public", lambda host: host == "127.0.0.1")
-    with pytest.raises(DownloadError, match="refused redirect.*private network"):
+    with pytest.raises(DownloadError, match=r"refused redirect.*private network"):
         get(server, target, redirecting("http://10.0.0.1/weights.pth"), rules=Rules(timeout_s=0.3, progress=False))
 
 
@@ -295,7 +295,7 @@ def test_nobody_there_is_unreachable(target):
     ],
 )
 def test_addresses_that_are_not_of_the_public_web_are_refused(url, target):
-    with pytest.raises(DownloadError, match="not an http|private network"):
+    with pytest.raises(DownloadError, match=r"not an http|private network"):
         download(url, target, check=check, rules=Rules(progress=False))
 
 

@@ -244,7 +244,7 @@ def test_a_named_folder_without_the_file_is_an_error_and_a_searched_one_is_not(s
     monkeypatch.setenv("ZOO_WEIGHTS", str(tmp_path))
     assert get(weights(server)).read_bytes() == BODY
     monkeypatch.setenv("ZOO_WEIGHTS", str(tmp_path / "none"))
-    with pytest.raises(FetchError, match="ZOO_WEIGHTS names .*no folder"):
+    with pytest.raises(FetchError, match=r"ZOO_WEIGHTS names .*no folder"):
         get(weights(server))
 
 

@@ -26,7 +26,7 @@ def answer(error_type):
         (errors.RevisionNotFoundError, "no revision 'abc'", False),
         (errors.EntryNotFoundError, r"no file 'a\.pth' at 'abc'", False),
         (errors.LocalEntryNotFoundError, "not reachable", True),
-        (errors.HfHubHTTPError, "^first line$", False),
+        (errors.HfHubHTTPError, "^HfHubHTTPError$", False),
         (ConnectionError, "ConnectionError: first line$", True),
     ],
 )
