@@ -11,6 +11,7 @@ from backbones.contract import STEM_NAMES, Backbone, Features, Pool, as_pool
 from heads.attentive import AttentiveHead
 from heads.linear import LinearHead
 from zoo.card import Architecture, Classifier, ClipSpec
+from zoo.load_report import LoadReport
 
 OutputFormat = Literal["NCTHW", "NLC"]
 
@@ -72,7 +73,12 @@ class VideoModel(nn.Module):
         backbone: pixels to tokens.
         head: tokens to answers; has `num_classes`, `linear` and `pooled(features)`.
         spec: how the model was made; None for one put together by hand.
+
+    Attributes:
+        load_report: what the last load of weights did; None when there was none.
     """
+
+    load_report: LoadReport | None = None
 
     def __init__(self, backbone: Backbone, head: LinearHead | AttentiveHead, spec: ModelSpec | None = None) -> None:
         super().__init__()

@@ -67,8 +67,12 @@ class Contents(NamedTuple):
     metadata: dict[str, str]
 
 
-def read_weights(path: str | Path) -> Contents:
+def read_weights(path: str | Path, entry: str = "") -> Contents:
     """The tensors of a file, on the CPU.
+
+    Args:
+        path: the file.
+        entry: which of several networks in it, see `unwrap`.
 
     Raises:
         CheckpointError: for whatever is not a sound file of weights.
@@ -76,11 +80,13 @@ def read_weights(path: str | Path) -> Contents:
     path = Path(os.path.expanduser(path))
     kind = sniff(path)
     if kind == "safetensors":
+        if entry:
+            raise CheckpointError(path, f"a safetensors file has no entry {entry!r}: it holds one network only")
         state, metadata = _read_safetensors(path)
         return Contents(state, "", [], metadata)
     if kind == "zip":
         _check_zip(path)
-    return unwrap(_torch_load(path), path)
+    return unwrap(_torch_load(path), path, entry)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -99,13 +105,21 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise CheckpointError(path, f"damaged safetensors file ({_first_line(error)})") from None
 
 
-def unwrap(value: object, path: str | Path) -> Contents:
+def unwrap(value: object, path: str | Path, entry: str = "") -> Contents:
     """The state dict inside the dictionaries that training codes put around it.
+
+    Args:
+        value: what the file holds.
+        path: of the file, for messages.
+        entry: which of several networks, such as "target_encoder" or "classifiers.0"; empty for the only one, or the
+            one that its authors evaluate.
 
     Raises:
         CheckpointError: when there is none.
     """
-    wrappers: list[str] = []
+    if entry:
+        value = _entry(value, entry, path)
+    wrappers: list[str] = [entry] if entry else []
     while isinstance(value, Mapping) and (inner := _wrapped(value)):
         wrappers.append(inner)
         value = value[inner]
@@ -123,6 +137,24 @@ def unwrap(value: object, path: str | Path) -> Contents:
         raise CheckpointError(path, f"{odd[0]!r} is a sparse or quantised tensor")
     _check_claims(state, path)
     return Contents(state, ".".join(wrappers), [key for key in value if key not in state], {})
+
+
+def _entry(value: object, entry: str, path: str | Path) -> object:
+    """What stands under a dotted name; numbers count the members of a list.
+
+    Raises:
+        CheckpointError: when there is no such entry, naming those that there are.
+    """
+    for word in entry.split("."):
+        known = list(value) if isinstance(value, Mapping) else []
+        if isinstance(value, list | tuple):
+            known = [str(index) for index in range(len(value))]
+            value = dict(zip(known, value, strict=True))
+        if not isinstance(value, Mapping) or word not in value:
+            there = ", ".join(repr(it) for it in known[:8]) or "none"
+            raise CheckpointError(path, f"it has no entry {entry!r}: {word!r} is not there; entries there are {there}")
+        value = value[word]
+    return value
 
 
 def _check_claims(state: Mapping[str, Tensor], path: str | Path) -> None:

@@ -214,3 +214,34 @@ def test_errors_survive_the_way_out_of_a_worker_process(tmp_path):
         read_weights(tmp_path / "none.pth")
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - made a line above
     assert (str(copy), copy.path) == (str(caught.value), caught.value.path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("nets.2", r"'2' is not there; entries there are '0', '1'"),
+        ("nets.-1", r"'-1' is not there"),
+        ("nets.x", r"'x' is not there; entries there are '0', '1'"),
+        ("net", r"'net' is not there; entries there are 'nets', 'epoch'"),
+        ("epoch.a", r"'a' is not there; entries there are none"),
+        ("epoch", "it holds a int, not a dictionary"),
+    ],
+)
+def test_an_entry_that_is_not_there_is_named_with_those_that_are(tmp_path, entry, words):
+    path = tmp_path / "a.pth"
+    torch.save({"nets": [{"a": torch.ones(1)}, {"a": torch.zeros(1)}], "epoch": 3}, path)
+    assert torch.equal(read_weights(path, "nets.1").state["a"], torch.zeros(1))
+    with pytest.raises(CheckpointError, match=words):
+        read_weights(path, entry)
+
+
+def test_an_entry_may_be_wrapped_once_more(tmp_path):
+    torch.save({"target_encoder": {"model": {"a": torch.ones(1)}}}, tmp_path / "a.pth")
+    contents = read_weights(tmp_path / "a.pth", "target_encoder")
+    assert (list(contents.state), contents.wrapper) == (["a"], "target_encoder.model")
+
+
+def test_a_safetensors_file_has_no_entries(tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="no entry 'encoder'"):
+        read_weights(tmp_path / "a.safetensors", "encoder")
