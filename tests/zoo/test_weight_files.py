@@ -2,12 +2,15 @@
 
 import io
 import json
+import lzma
 import os
 import pickle
 import struct
 import tarfile
+import warnings
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -152,6 +155,52 @@ def tar_with_a_way_out(path):
         archive.addfile(member, io.BytesIO(b"hi"))
 
 
+def tar_with_a_link(path):
+    """A link out of the archive and a file through it, in GNU's format."""
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        link = tarfile.TarInfo("a")
+        link.type, link.linkname = tarfile.SYMTYPE, ".."
+        archive.addfile(link)
+        member = tarfile.TarInfo("a/escaped")
+        member.size = 2
+        archive.addfile(member, io.BytesIO(b"hi"))
+
+
+def compressed_tar(path):
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../escaped"))
+
+
+def zip_with_a_way_out(path):
+    torch.save(create().state_dict(), path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../escaped", "hi")
+
+
+def zip_with_two_pickles(path):
+    """Readers disagree on which of two members of one name counts."""
+    torch.save(create().state_dict(), path)
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        name = next(it for it in archive.namelist() if it.endswith("data.pkl"))
+        archive.writestr(name, b"\x80\x02}q.")
+
+
+def zip_with_a_password(path):
+    torch.save(create().state_dict(), path)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.start_dir
+    data[6] |= 1
+    data[start + 8] |= 1
+    path.write_bytes(bytes(data))
+
+
+def array_of_objects(path):
+    with open(path, "wb") as file:
+        np.save(file, np.array([Hostile(path.parent / "executed")], dtype=object), allow_pickle=True)
+
+
 def array_archive(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", b"\x93NUMPY")
@@ -180,6 +229,13 @@ BAD_FILES = {
     "hole": (header_with_a_hole, "damaged safetensors"),
     "header flood": (header_of_too_many_tensors, "20001 tensors"),
     "tar": (tar_with_a_way_out, "tar archive"),
+    "tar link": (tar_with_a_link, "tar archive"),
+    "tar.gz": (compressed_tar, "compressed file; unpack it"),
+    "xz": (lambda path: path.write_bytes(lzma.compress(b"weights")), "compressed file; unpack it"),
+    "zip slip": (zip_with_a_way_out, r"'\.\./escaped' leads out of the archive"),
+    "zip twins": (zip_with_two_pickles, "two members are called"),
+    "password": (zip_with_a_password, "truncated or damaged"),
+    "npy": (array_of_objects, "numpy array"),
     "npz": (array_archive, "truncated or damaged"),
     "tensor": (lambda path: torch.save(torch.ones(3), path), "it holds a Tensor, not a dictionary"),
     "numbers": (lambda path: torch.save({"epoch": 3}, path), "no tensors; its entries are 'epoch'"),
@@ -200,6 +256,7 @@ def test_a_bad_file_is_one_named_error_and_changes_nothing(model, tmp_path, kind
     assert caught.value.path == str(path)
     assert_equal(model.state_dict(), before)
     assert not (tmp_path.parent / "escaped").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("path", ["~nobody_of_this_name/a.pth", "http://127.0.0.1/a.pth", "a\0b.pth", ""])
