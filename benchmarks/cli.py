@@ -1,4 +1,4 @@
-"""The `zoo` command: list, info, predict, compare, report, convert."""
+"""The `zoo` command: list, info, predict, compare, report, and those of `benchmarks.commands`."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks.commands import convert
+from benchmarks.commands import convert, pull, verify
 from zoo.suggest import UnknownNameError, closest
 
 PROTOCOLS = ("finetune", "attentive", "linear", "knn")
@@ -17,6 +17,7 @@ SUITES = ("digits",)
 USAGE_ERROR, INTERRUPTED = 2, 130
 USER_ERRORS = (
     ("zoo.weight_files", "CheckpointError"),
+    ("zoo.fetch", "FetchError"),
     ("zoo.training.checkpoint", "RunFileError"),
     ("zoo.data.video_file", "DecodeError"),
     ("zoo.data.records", "ListError"),
@@ -25,6 +26,9 @@ USER_ERRORS = (
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.session", "RequestError"),
 )
+
+# Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).
+COMMAND_FILES = {"convert": convert, "pull": pull, "verify": verify}
 
 COMPARE_EXAMPLES = """\
 examples:
@@ -62,14 +66,14 @@ class _Parser(argparse.ArgumentParser):
 def _one_of(what: str, valid: Sequence[str]) -> Callable[[str], str]:
     """A converter that accepts some words only, and names the closest for others."""
 
-    def convert(text: str) -> str:
+    def checked(text: str) -> str:
         if text not in valid:
             raise argparse.ArgumentTypeError(
                 f"unknown {what} {text!r}; did you mean {closest(text, valid, 1)[0]!r}? valid: {', '.join(valid)}"
             )
         return text
 
-    return convert
+    return checked
 
 
 def _positive(text: str) -> int:
@@ -106,8 +110,9 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         "predict": _predict_options(command("predict", "say what is seen in a video", PREDICT_EXAMPLES)),
         "report": _report_options(command("report", "write the report of a comparison again", REPORT_EXAMPLES)),
     }
-    made["convert"] = command("convert", convert.WORDS, convert.EXAMPLES)
-    convert.options(made["convert"])
+    for name, module in COMMAND_FILES.items():
+        made[name] = command(name, module.WORDS, module.EXAMPLES)
+        module.options(made[name])
     return top, made
 
 
@@ -316,7 +321,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "info": _info,
     "predict": _predict,
     "report": _report,
-    "convert": convert.run,
+    **{name: module.run for name, module in COMMAND_FILES.items()},
 }
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from benchmarks.suite import Suite
 from benchmarks.suites import digits
 from benchmarks.systems import systems
 from zoo.data.cache import FrameCache
-from zoo.data.digits import cache_root
+from zoo.folders import cache_root
 
 SUITES = {"digits": (digits.SUITE, digits.SMOKE)}
 REQUEST_FILE = "request.json"

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.card import Classifier, ClipSpec, Converted, Converter
-from zoo.fitting import fit_to_model
+from zoo.fitting import LINEAR, fit_to_model
 from zoo.layouts import Recognised, recognise
 from zoo.load_report import LoadReport
 from zoo.model import VideoModel
@@ -37,6 +37,7 @@ def load_checkpoint(
     inflate: Inflation | None = None,
     classes: Sequence[int] | None = None,
     entry: str = "",
+    layout: str = "",
 ) -> LoadReport:
     """Fill a model from a file or a state dict in any layout that its architecture knows.
 
@@ -53,34 +54,108 @@ def load_checkpoint(
         classes: rows of the file's classifier to take, in this order: range(400) for Kinetics-400 from a file of K710.
         entry: which dictionary of the file to take, such as "encoder" or "classifiers.0"; empty for the usual one. A
             predictor that lies beside an encoder is read with it when the model has one.
+        layout: name of the layout that the file must turn out to have; empty for any.
 
     Returns:
-        What became of every tensor.
+        What became of every tensor; kept as `model.load_report` too.
 
     Raises:
         CheckpointError: naming the file, when it is no sound file of weights or does not fit.
         TypeError: when the model or the source is something else.
     """
-    if not isinstance(model, VideoModel):
-        raise TypeError(f"weights go into a model made by create_model, not into a {type(model).__name__}")
     if not isinstance(source, Mapping | str | Path):
         raise TypeError(f"weights come from a file or a state dict, not from {source!r}")
-    path = "<state dict>" if isinstance(source, Mapping) else str(source)
-    contents = unwrap(source, path, entry) if isinstance(source, Mapping) else read_weights(source, entry)
+    part = Part(source=source, entry=entry, layout=layout, resize_positions=resize_positions)
+    return load_parts(model, (part,), strict=strict, inflate=inflate, classes=classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One of the files that fill a model.
+
+    Attributes:
+        source: the file, or a state dict.
+        prefix: the tensors of the model that it fills, "backbone." or "head."; empty for all.
+        entry: which of several networks in the file.
+        layout: name of the layout that it must turn out to have; empty for any.
+        resize_positions: interpolate learned position tables that are for another grid or clip length.
+        num_classes: rows that the classifier in the file must have; 0 for any, or none.
+    """
+
+    source: str | Path | Mapping[str, Any]
+    prefix: str = ""
+    entry: str = ""
+    layout: str = ""
+    resize_positions: bool = False
+    num_classes: int = 0
+
+
+def load_parts(
+    model: VideoModel,
+    parts: Sequence[Part],
+    *,
+    strict: bool = True,
+    inflate: Inflation | None = None,
+    classes: Sequence[int] | None = None,
+) -> LoadReport:
+    """Fill a model from several files, such as a frozen backbone and the head that was trained on it.
+
+    Args:
+        model: where the weights go; unchanged when anything is wrong with any file.
+        parts: the files.
+        strict: see `load_checkpoint`; so are `inflate` and `classes`.
+        inflate: how image weights become video weights.
+        classes: rows of the classifier to take.
+
+    Raises:
+        CheckpointError: naming the file.
+        TypeError: when the model is something else.
+    """
+    if not isinstance(model, VideoModel):
+        raise TypeError(f"weights go into a model made by create_model, not into a {type(model).__name__}")
+    state: dict[str, Tensor] = {}
+    reports = []
+    for part in parts:
+        filled, report = _read_part(model, part, strict=strict, inflate=inflate, classes=classes)
+        state.update(filled)
+        reports.append(report)
     own = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for name, tensor in state.items():
+            own[name].copy_(tensor)
+    model.load_report = reports[0] if len(reports) == 1 else LoadReport.joined(reports)
+    return model.load_report
+
+
+def _read_part(
+    model: VideoModel, part: Part, *, strict: bool, inflate: Inflation | None, classes: Sequence[int] | None
+) -> tuple[dict[str, Tensor], LoadReport]:
+    """The tensors of one file that fit the model, and what became of all others; the model is only looked at.
+
+    Raises:
+        CheckpointError: naming the file.
+    """
+    source = part.source
+    path = "<state dict>" if isinstance(source, Mapping) else str(source)
+    contents = unwrap(source, path, part.entry) if isinstance(source, Mapping) else read_weights(source, part.entry)
+    # A predictor belongs to the backbone's file.
+    mine = ("backbone.", "decoder.") if part.prefix == "backbone." else (part.prefix,)
+    own = {name: it for name, it in model.state_dict(keep_vars=True).items() if name.startswith(mine)}
     official = model.spec.architecture.converters if model.spec else ()
     try:
         found = with_predictor(recognise(contents.state, official, own), contents.predictor, official, own)
-        _require_same_head(found.layout, model)
+        if part.prefix != "backbone.":
+            _require_same_head(found.layout, model)
         report = LoadReport(source=path, layout=found.layout.name)
         report.dropped.update(dict.fromkeys(contents.ignored, "not a tensor"))
+        _require_as_stated(found, part)
         state = fit_to_model(
-            found,
+            _only(found, part.prefix, report),
             own,
             report,
             tubelet=model.backbone.tubelet,
             strict=strict,
-            resize=resize_positions,
+            resize=part.resize_positions,
             inflate=inflate,
             classes=classes,
         )
@@ -88,10 +163,30 @@ def load_checkpoint(
         raise CheckpointError(path, _other_architecture(source, model) or str(error)) from None
     if not isinstance(source, Mapping):
         _require_same_options(source, model)
-    with torch.no_grad():
-        for name, tensor in state.items():
-            own[name].copy_(tensor)
-    return report
+    return state, report
+
+
+def _require_as_stated(found: Recognised, part: Part) -> None:
+    """Refuse a file that is not what its card says.
+
+    Raises:
+        ValueError: naming the difference.
+    """
+    if part.layout and found.layout.name != part.layout:
+        raise ValueError(f"it has the layout {found.layout.name!r}, not {part.layout!r}")
+    linear = found.converted.state.get(LINEAR + "weight")
+    rows = 0 if linear is None or not linear.ndim else len(linear)
+    if part.num_classes and rows != part.num_classes:
+        raise ValueError(f"its classifier has {rows} classes, not {part.num_classes}")
+
+
+def _only(found: Recognised, prefix: str, report: LoadReport) -> Recognised:
+    """Without what another file brings: the head of a file that is to fill the backbone, or the other way round."""
+    others = [name for name in ("backbone.", "head.") if prefix and name != prefix]
+    left_out = [name for name in found.converted.state if name.startswith(tuple(others))]
+    report.dropped.update(dict.fromkeys(left_out, "another file brings it"))
+    rest = {name: it for name, it in found.converted.state.items() if name not in set(left_out)}
+    return found._replace(converted=found.converted._replace(state=rest))
 
 
 def with_predictor(

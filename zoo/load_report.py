@@ -1,5 +1,6 @@
 """What loading did, for people to read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.text import Text
@@ -32,6 +33,21 @@ class LoadReport:
     dropped: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+
+    @classmethod
+    def joined(cls, reports: Sequence["LoadReport"]) -> "LoadReport":
+        """One report of a model that was filled from several files."""
+        whole = cls(
+            source=" + ".join(it.source for it in reports),
+            layout=" + ".join(it.layout for it in reports),
+            parameters=sum(it.parameters for it in reports),
+        )
+        for report in reports:
+            for name in ("matched", "missing", "unexpected"):
+                getattr(whole, name).extend(getattr(report, name))
+            for name in ("cast", "resized", "dropped"):
+                getattr(whole, name).update(getattr(report, name))
+        return whole
 
     def lines(self) -> list[tuple[str, str]]:
         """Label and text of every line; nothing is said about what did not happen."""

@@ -17,6 +17,7 @@ from heads.masked_decoder import MaskedDecoder
 from heads.verb_noun import VerbNounHead
 from heads.views import encode
 from zoo.card import Architecture, Classifier, ClipSpec
+from zoo.load_report import LoadReport
 
 OutputFormat = Literal["NCTHW", "NLC"]
 Head = LinearHead | AttentiveHead | VerbNounHead
@@ -113,7 +114,12 @@ class VideoModel(nn.Module):
         head: tokens to answers; has `num_classes`, `linear` and `pooled(features)`.
         spec: how the model was made; None for one put together by hand.
         decoder: predictor of a head that also sees what comes after the clip; None for a head that does not.
+
+    Attributes:
+        load_report: what the last load of weights did; None when there was none.
     """
+
+    load_report: LoadReport | None = None
 
     def __init__(
         self, backbone: Backbone, head: Head, spec: ModelSpec | None = None, decoder: MaskedDecoder | None = None

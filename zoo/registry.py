@@ -11,14 +11,25 @@ from typing import Any
 from backbones.contract import Backbone, as_pool
 from zoo import cards
 from zoo.card import Architecture, Card, Classifier, ClipSpec
-from zoo.checkpoints import load_checkpoint, read_saved
+from zoo.checkpoints import Saved, load_checkpoint, read_saved
 from zoo.model import ModelSpec, VideoModel, build_head, build_predictor
 from zoo.options import check_classes, check_options
+from zoo.pretrained import head_of, load_pretrained, require_buildable
+from zoo.reshape import Inflation, as_inflation
 from zoo.suggest import UnknownNameError, natural, unknown
 from zoo.weight_files import CheckpointError
 
 DEFAULT_NUM_CLASSES = 400  # Kinetics-400, on which the families' published classifiers are trained
-OWN_OPTIONS = ("num_classes", "global_pool", "drop_rate", "pretrained", "checkpoint_path")
+OWN_OPTIONS = (
+    "num_classes",
+    "global_pool",
+    "drop_rate",
+    "pretrained",
+    "checkpoint_path",
+    "classifier",
+    "resize_positions",
+    "inflate",
+)
 _logger = logging.getLogger(__name__)
 _added: dict[str, Architecture] = {}
 
@@ -59,16 +70,25 @@ def list_models(
         exclude_filters: wildcards of names to leave out.
         family: only this family.
     """
-    known = architectures()
-    names = released() if pretrained else known
+    names = released() if pretrained else architectures()
     wanted, unwanted = _patterns(filter), _patterns(exclude_filters)
     found = [name for name in names if not wanted or _fits(name, wanted)]
     found = [name for name in found if not _fits(name, unwanted)]
     if family:
-        # The network of a card need not exist yet.
-        stems = {name: known.get(name.partition(".")[0]) for name in found}
-        found = [name for name, entry in stems.items() if entry is not None and entry.family == family]
+        found = [name for name in found if family_of(name) == family]
     return sorted(found, key=natural)
+
+
+def family_of(name: str) -> str:
+    """Family of an architecture or of released weights.
+
+    Weights whose network does not exist belong to the family that their name begins with; "" where there is none.
+    """
+    known, stem = architectures(), name.partition(".")[0]
+    if stem in known:
+        return known[stem].family
+    families = {it.family for it in known.values()}
+    return max((it for it in families if stem.startswith(it)), key=len, default="")
 
 
 def list_pretrained(
@@ -89,26 +109,28 @@ def _fits(name: str, patterns: list[str]) -> bool:
 
 
 def is_model(name: str) -> bool:
-    """Whether `create_model` knows the name, with or without a tag."""
-    return name in architectures() or name in released()
+    """Whether `create_model` can build the name, with or without a tag."""
+    known = released()
+    return name in architectures() or (name in known and not known[name].missing)
 
 
 def get_architecture(name: str) -> Architecture:
     """The architecture of a name; a tag is ignored.
 
     Raises:
-        UnknownNameError: when there is none, with the closest names.
+        UnknownNameError: when there is none, with the closest names, or why there is none for released weights.
         TypeError: for a name that is no text.
     """
     if not isinstance(name, str):
         raise TypeError(f"a model is named by a text such as 'videomae_base', not by {name!r}")
     known = architectures()
     stem = name.partition(".")[0]
-    if stem not in known:
-        if reasons := [card.missing for card in released().values() if stem == card.architecture]:
-            raise UnknownNameError(f"no network {stem!r} can be built yet: {reasons[0]}")
-        raise unknown("model", stem, known)
-    return known[stem]
+    if stem in known:
+        return known[stem]
+    for card in released().values():
+        if card.architecture == stem:
+            require_buildable(card)
+    raise unknown("model", stem, known)
 
 
 def get_card(name: str) -> Card:
@@ -117,9 +139,10 @@ def get_card(name: str) -> Card:
     Raises:
         UnknownNameError: when the architecture or the tag is unknown.
     """
-    architecture, known = get_architecture(name), released()
-    if name in known:
+    known = released()
+    if isinstance(name, str) and name in known:
         return known[name]
+    architecture = get_architecture(name)
     tags = [entry for entry in known if entry.startswith(f"{architecture.name}.")]
     if tags:
         raise unknown("weights", name, tags)
@@ -145,9 +168,20 @@ def create_backbone(name: str, **overrides: Any) -> Backbone:
         UnknownNameError: for an unknown name or option, with the closest ones.
         ValueError: for a value that the option does not take.
     """
-    architecture = get_architecture(name)
-    known = get_card(name).overrides if "." in name else {}
-    return architecture.build(**{**known, **_checked(architecture, overrides)})
+    architecture, card = _named(name)
+    return architecture.build(**{**(card.overrides if card else {}), **_checked(architecture, overrides)})
+
+
+def _named(name: str, *, pretrained: bool = False) -> tuple[Architecture, Card | None]:
+    """What a name stands for.
+
+    Raises:
+        UnknownNameError: for an unknown name, and for weights whose network does not exist.
+    """
+    card = get_card(name) if isinstance(name, str) and (pretrained or "." in name) else None
+    if card is not None:
+        require_buildable(card)
+    return get_architecture(name), card
 
 
 def _checked(architecture: Architecture, overrides: Mapping[str, Any], also: Iterable[str] = ()) -> dict[str, Any]:
@@ -180,81 +214,118 @@ def create_model(
     global_pool: str | None = None,
     drop_rate: float | None = None,
     classifier: Classifier | None = None,
+    resize_positions: bool = False,
+    inflate: str | None = None,
     **overrides: Any,
 ) -> VideoModel:
     """A network by name.
 
     Args:
         name: architecture, such as "videomae_base", or released weights, such as "videomae_base.k400_f16".
-        pretrained: load the released weights.
+        pretrained: load the released weights; `model.load_report` tells what became of every tensor.
         num_classes: rows of the classifier; 0 for pooled features. None for as many as a card or a file of ours says,
             or 400; a file must then bring its classifier.
-        checkpoint_path: load this file instead; options that a file of ours records need not be repeated.
+        checkpoint_path: load this file instead; options that a file of ours records need not be repeated. With
+            `pretrained` it stands for the download: it must be the very file of the card, or a folder that has it.
         global_pool: "mean", "cls" or "first" in place of the family's way to pool. Norm in the head (fc_norm) goes with
             the mean only: another way puts the norm back into the backbone, as in the authors' code.
         drop_rate: dropout before the classifier.
         classifier: another form of head altogether, such as an attentive one.
-        overrides: options of the architecture: img_size, num_frames, tubelet_size, patch_size, embed_dim, depth,
-            num_heads, drop_path_rate, ... (`zoo info NAME` lists them).
+        resize_positions: interpolate learned position tables of a file for another grid or clip length.
+        inflate: "center" or "mean" turns image weights into video weights.
+        overrides: options of the architecture, such as img_size, num_frames or depth (`zoo info NAME` lists them).
 
     Raises:
-        UnknownNameError: for an unknown name or option, with the closest ones.
+        UnknownNameError: for an unknown name or option, with the closest ones, and for weights that no network takes.
         ValueError: for a value that the option does not take.
-        CheckpointError: when the file does not fit.
+        CheckpointError: when the file does not fit; a FetchError when it cannot be had.
     """
-    architecture, card = get_architecture(name), get_card(name) if pretrained or "." in name else None
-    if pretrained and checkpoint_path is None:
-        raise UnknownNameError(f"the weights of {name!r} cannot be fetched yet; give the file as checkpoint_path")
-    saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None else None
-    classifier = classifier or (saved.classifier if saved else _own_form(architecture, card, num_classes))
-    classifier = _head_form(classifier, global_pool, drop_rate)
+    architecture, card = _named(name, pretrained=pretrained)
+    saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None and not pretrained else None
+    classifier = _head_form(classifier or _usual_head(architecture, card, saved, num_classes), global_pool, drop_rate)
     # A card says what its file is, against the form that the authors' other classifiers have.
     known = {**classifier.options, **(card.overrides if card else {}), **(saved.overrides if saved else {})}
     options = {**known, **_checked(architecture, overrides, OWN_OPTIONS)}
-    classes_asked_for = num_classes is not None
-    if num_classes is not None:
-        check_classes(num_classes)
-    elif saved:
-        num_classes = saved.num_classes
-    elif classifier.questions:
-        num_classes = sum(classifier.questions.values())
-    else:
-        num_classes = card.weights.num_classes if card else DEFAULT_NUM_CLASSES
+    classes = _num_classes(num_classes, card, saved, classifier)
     spec = ModelSpec(
         architecture=architecture,
         classifier=classifier,
-        clip=_clip_for(saved.clip if saved else card.clip if card else architecture.clip, options),
+        clip=_clip_for((saved or card or architecture).clip, options),
         overrides=options,
-        label_names=saved.label_names if saved and len(saved.label_names) == num_classes else (),
+        label_names=saved.label_names if saved and len(saved.label_names) == classes else (),
+        tag=card.tag if card and pretrained else "",
     )
     backbone = architecture.build(**options)
-    head = build_head(classifier, backbone.embed_dim, num_classes)
-    model = VideoModel(backbone, head, spec, build_predictor(spec, backbone))
-    if checkpoint_path is not None:
-        _fill(model, checkpoint_path, needs_classifier=not classes_asked_for)
+    model = VideoModel(
+        backbone, build_head(classifier, backbone.embed_dim, classes), spec, build_predictor(spec, backbone)
+    )
+    _fill(
+        model,
+        card if pretrained else None,
+        local=checkpoint_path,
+        new_classes=num_classes is not None,
+        resize_positions=resize_positions,
+        inflate=as_inflation(inflate),
+    )
     return model
 
 
-def _fill(model: VideoModel, path: str | Path, *, needs_classifier: bool) -> None:
-    """Load a file, which must bring the classifier when nobody said how many classes a fresh one should have."""
-    report = load_checkpoint(model, path)
-    _logger.info("%s", report)
-    if lacking := [name for name in report.missing if not name.startswith("head.")]:
-        reason = f"{len(lacking)} tensors of the model are not in it ({', '.join(lacking[:3])}, ...)"
-        raise CheckpointError(path, f"{reason}: load the file that has them too, with zoo.load_checkpoint")
-    if report.missing and needs_classifier:
-        found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
-        reason = f"no classifier for {model.num_classes} classes is in it ({found}); a fine-tuned file has one"
-        raise CheckpointError(path, f"{reason}. With num_classes the model gets an untrained one")
+def _usual_head(
+    architecture: Architecture, card: Card | None, saved: Saved | None, num_classes: int | None
+) -> Classifier:
+    """The form of the head when nobody asks for another."""
+    if saved is not None:
+        return saved.classifier
+    return head_of(card, architecture, num_classes) if card is not None else architecture.classifier
 
 
-def _own_form(architecture: Architecture, card: Card | None, num_classes: int | None) -> Classifier:
-    """The head of the card's file; for a file without one the pretraining form, unless classes are asked for."""
-    if card is not None and card.classifier is not None:
-        return card.classifier
-    if card is not None and not card.weights.num_classes and not num_classes:
-        return Classifier(pool=architecture.classifier.pool)
-    return architecture.classifier
+def _num_classes(asked_for: int | None, card: Card | None, saved: Saved | None, classifier: Classifier) -> int:
+    """Rows of the classifier.
+
+    Raises:
+        ValueError: for a number that cannot be one.
+    """
+    if asked_for is not None:
+        check_classes(asked_for)
+        return asked_for
+    if saved is not None:
+        return saved.num_classes
+    if classifier.questions:
+        return sum(classifier.questions.values())
+    return card.weights.num_classes if card is not None else DEFAULT_NUM_CLASSES
+
+
+def _fill(
+    model: VideoModel,
+    card: Card | None,
+    *,
+    local: str | Path | None,
+    new_classes: bool,
+    resize_positions: bool,
+    inflate: Inflation | None,
+) -> None:
+    """Load a card's files or a user's, which must bring the classifier when nobody asked for a fresh one."""
+    if card is not None:
+        backbone = get_card(card.backbone) if card.backbone else None
+        load_pretrained(
+            model,
+            card,
+            backbone,
+            local=local,
+            new_classes=new_classes,
+            resize_positions=resize_positions,
+            inflate=inflate,
+        )
+    elif local is not None:
+        report = load_checkpoint(model, local, resize_positions=resize_positions, inflate=inflate)
+        _logger.info("%s", report)
+        if lacking := [name for name in report.missing if not name.startswith("head.")]:
+            reason = f"{len(lacking)} tensors of the model are not in it ({', '.join(lacking[:3])}, ...)"
+            raise CheckpointError(local, f"{reason}: load the file that has them too, with zoo.load_checkpoint")
+        if report.missing and not new_classes:
+            found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
+            reason = f"no classifier for {model.num_classes} classes is in it ({found}); a fine-tuned file has one"
+            raise CheckpointError(local, f"{reason}. With num_classes the model gets an untrained one")
 
 
 def _head_form(classifier: Classifier, global_pool: str | None, drop_rate: float | None) -> Classifier:

@@ -13,6 +13,18 @@ from backbones.positions import resize_spatial_table, resize_temporal_table
 Inflation = Literal["center", "mean"]
 
 
+def as_inflation(value: str | None) -> Inflation | None:
+    """The way to inflate that a caller names.
+
+    Raises:
+        ValueError: when there is none of that name.
+    """
+    known: dict[str | None, Inflation | None] = {"center": "center", "mean": "mean", None: None}
+    if value not in known:
+        raise ValueError(f"unknown way to inflate {value!r}; choose 'center', 'mean' or None")
+    return known[value]
+
+
 def inflate_kernel(
     kernel: Float[Tensor, "dim channels 1 height width"], frames: int, mode: Inflation
 ) -> Float[Tensor, "dim channels frames height width"]:

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,8 +84,10 @@ def read_weights(path: str | Path, entry: str = "") -> Contents:
         CheckpointError: for whatever is not a sound file of weights.
     """
     path = Path(os.path.expanduser(path))
-    kind = _sniff(path)
+    kind = sniff(path)
     if kind == "safetensors":
+        if entry:
+            raise CheckpointError(path, f"a safetensors file has no entry {entry!r}: it holds one network only")
         state, metadata = _read_safetensors(path)
         return Contents(state, "", [], metadata)
     if kind == "zip":
@@ -99,7 +102,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         CheckpointError: as `read_weights`.
     """
     path = Path(os.path.expanduser(path))
-    if _sniff(path) != "safetensors":
+    if sniff(path) != "safetensors":
         return {}
     try:
         with safe_open(path, framework="pt") as file:
@@ -199,7 +202,7 @@ def _wrapped(value: Mapping[Any, Any]) -> str:
     return next(found, several)
 
 
-def _sniff(path: Path) -> str:
+def sniff(path: Path) -> str:
     """What a file is, by its first bytes: "safetensors", "zip" or "pickle".
 
     Raises:
@@ -235,6 +238,10 @@ def _describe(head: bytes, size: int) -> str:
         return "it is a git-lfs pointer, not weights: run `git lfs pull` where it came from"
     if head[257:262] == b"ustar":
         return "it is a tar archive (or torch's format before 0.4); unpack it, or save it again with a newer torch"
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")):
+        return "it is a compressed file; unpack it and name the file of weights in it"
+    if head.startswith(b"\x93NUMPY"):
+        return "it is a numpy array, and weights are many arrays with names"
     if head[8:9] == b"{":
         return "damaged safetensors file: its header is longer than the file"
     return f"neither a safetensors nor a torch file: {size} bytes that begin with {head[:16]!r}"
@@ -252,6 +259,12 @@ def _check_zip(path: Path) -> None:
                 raise CheckpointError(
                     path, f"its member {deflated[0]!r} is compressed, which torch never does (zip bomb?)"
                 )
+            names = [it.filename for it in members]
+            if astray := [name for name in names if name.startswith("/") or ".." in re.split(r"[/\\]", name)]:
+                raise CheckpointError(path, f"its member {astray[0]!r} leads out of the archive")
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                # Readers disagree on which of them counts, so that what was checked need not be what is read.
+                raise CheckpointError(path, f"two members are called {twice[0]!r}")
             if sum(it.file_size for it in members) > path.stat().st_size:
                 raise CheckpointError(path, "its members claim more bytes than the file has (zip bomb?)")
             if damaged := archive.testzip():

@@ -23,3 +23,29 @@ def test_the_report_reads_well():
 def test_a_long_report_is_cut_short():
     report = LoadReport(source="a.pth", layout="zoo", missing=[f"backbone.{i}" for i in range(10)])
     assert "backbone.3 and 6 more" in str(report)
+
+
+def test_the_joined_report_of_two_files_has_everything_of_both():
+    one = LoadReport(source="a.pth", layout="x", matched=["p"], parameters=2, cast={"p": "float16 to float32"})
+    two = LoadReport(
+        source="b.pth",
+        layout="y",
+        matched=["q"],
+        parameters=3,
+        resized={"q": "zeros"},
+        dropped={"r": "why"},
+        missing=["s"],
+        unexpected=["t"],
+    )
+    assert LoadReport.joined([one, two]) == LoadReport(
+        source="a.pth + b.pth",
+        layout="x + y",
+        matched=["p", "q"],
+        parameters=5,
+        cast={"p": "float16 to float32"},
+        resized={"q": "zeros"},
+        dropped={"r": "why"},
+        missing=["s"],
+        unexpected=["t"],
+    )
+    assert one.matched == ["p"]

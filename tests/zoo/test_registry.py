@@ -172,7 +172,7 @@ def test_cards_of_networks_that_do_not_exist_yet_are_listed_and_refused_with_the
     assert name in zoo.list_pretrained()
     assert "vjepa_large_16_224.videomix2m" in zoo.list_models(pretrained=True, family="vjepa")
     for refused in (name, "vjepa2_ac_giant_16_256"):
-        with pytest.raises(ValueError, match="no network 'vjepa2_ac_giant_16_256' can be built yet: the action-cond"):
+        with pytest.raises(ValueError, match="vjepa2_ac_giant_16_256.droid' cannot be built: the action-cond"):
             zoo.create_model(refused)
 
 

@@ -2,12 +2,15 @@
 
 import io
 import json
+import lzma
 import os
 import pickle
 import struct
 import tarfile
+import warnings
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -152,6 +155,52 @@ def tar_with_a_way_out(path):
         archive.addfile(member, io.BytesIO(b"hi"))
 
 
+def tar_with_a_link(path):
+    """A link out of the archive and a file through it, in GNU's format."""
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        link = tarfile.TarInfo("a")
+        link.type, link.linkname = tarfile.SYMTYPE, ".."
+        archive.addfile(link)
+        member = tarfile.TarInfo("a/escaped")
+        member.size = 2
+        archive.addfile(member, io.BytesIO(b"hi"))
+
+
+def compressed_tar(path):
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../escaped"))
+
+
+def zip_with_a_way_out(path):
+    torch.save(create().state_dict(), path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../escaped", "hi")
+
+
+def zip_with_two_pickles(path):
+    """Readers disagree on which of two members of one name counts."""
+    torch.save(create().state_dict(), path)
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        name = next(it for it in archive.namelist() if it.endswith("data.pkl"))
+        archive.writestr(name, b"\x80\x02}q.")
+
+
+def zip_with_a_password(path):
+    torch.save(create().state_dict(), path)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.start_dir
+    data[6] |= 1
+    data[start + 8] |= 1
+    path.write_bytes(bytes(data))
+
+
+def array_of_objects(path):
+    with open(path, "wb") as file:
+        np.save(file, np.array([Hostile(path.parent / "executed")], dtype=object), allow_pickle=True)
+
+
 def array_archive(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", b"\x93NUMPY")
@@ -180,6 +229,13 @@ BAD_FILES = {
     "hole": (header_with_a_hole, "damaged safetensors"),
     "header flood": (header_of_too_many_tensors, "20001 tensors"),
     "tar": (tar_with_a_way_out, "tar archive"),
+    "tar link": (tar_with_a_link, "tar archive"),
+    "tar.gz": (compressed_tar, "compressed file; unpack it"),
+    "xz": (lambda path: path.write_bytes(lzma.compress(b"weights")), "compressed file; unpack it"),
+    "zip slip": (zip_with_a_way_out, r"'\.\./escaped' leads out of the archive"),
+    "zip twins": (zip_with_two_pickles, "two members are called"),
+    "password": (zip_with_a_password, "truncated or damaged"),
+    "npy": (array_of_objects, "numpy array"),
     "npz": (array_archive, "truncated or damaged"),
     "tensor": (lambda path: torch.save(torch.ones(3), path), "it holds a Tensor, not a dictionary"),
     "numbers": (lambda path: torch.save({"epoch": 3}, path), "no tensors; its entries are 'epoch'"),
@@ -200,6 +256,7 @@ def test_a_bad_file_is_one_named_error_and_changes_nothing(model, tmp_path, kind
     assert caught.value.path == str(path)
     assert_equal(model.state_dict(), before)
     assert not (tmp_path.parent / "escaped").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("path", ["~nobody_of_this_name/a.pth", "http://127.0.0.1/a.pth", "a\0b.pth", ""])
@@ -214,3 +271,34 @@ def test_errors_survive_the_way_out_of_a_worker_process(tmp_path):
         read_weights(tmp_path / "none.pth")
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - made a line above
     assert (str(copy), copy.path) == (str(caught.value), caught.value.path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("nets.2", r"'2' is not there; entries there are '0', '1'"),
+        ("nets.-1", r"'-1' is not there"),
+        ("nets.x", r"'x' is not there; entries there are '0', '1'"),
+        ("net", r"'net' is not there; entries there are 'nets', 'epoch'"),
+        ("epoch.a", r"'a' is not there; entries there are none"),
+        ("epoch", "it holds a int, not a dictionary"),
+    ],
+)
+def test_an_entry_that_is_not_there_is_named_with_those_that_are(tmp_path, entry, words):
+    path = tmp_path / "a.pth"
+    torch.save({"nets": [{"a": torch.ones(1)}, {"a": torch.zeros(1)}], "epoch": 3}, path)
+    assert torch.equal(read_weights(path, "nets.1").state["a"], torch.zeros(1))
+    with pytest.raises(CheckpointError, match=words):
+        read_weights(path, entry)
+
+
+def test_an_entry_may_be_wrapped_once_more(tmp_path):
+    torch.save({"target_encoder": {"model": {"a": torch.ones(1)}}}, tmp_path / "a.pth")
+    contents = read_weights(tmp_path / "a.pth", "target_encoder")
+    assert (list(contents.state), contents.wrapper) == (["a"], "target_encoder.model")
+
+
+def test_a_safetensors_file_has_no_entries(tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="no entry 'encoder'"):
+        read_weights(tmp_path / "a.safetensors", "encoder")

@@ -35,6 +35,7 @@ from zoo.data.cache import FrameCache, cached
 from zoo.data.encode import write_video
 from zoo.data.parallel import in_order
 from zoo.data.records import Record, read_list
+from zoo.folders import cache_root
 from zoo.seeds import seed_of
 
 TASKS = ("appearance", "motion", "order")
@@ -128,11 +129,6 @@ class Digits:
         """All clips, decoded once into one file beside the suite."""
         paths = [record.path for task in TASKS for split in SPLITS for record in self.records(task, split)]
         return cached(paths, self.folder.parent / "decoded", workers=workers, progress=progress)
-
-
-def cache_root() -> Path:
-    """Where the zoo keeps what it can make again: $ZOO_CACHE, or ~/.cache/video-backbone-zoo."""
-    return Path(os.environ.get("ZOO_CACHE") or Path.home() / ".cache" / "video-backbone-zoo")
 
 
 def ensure_digits(
