@@ -11,7 +11,8 @@ from typing import Any
 from backbones.contract import Backbone, as_pool
 from zoo import cards
 from zoo.card import Architecture, Card, Classifier, ClipSpec
-from zoo.checkpoints import load_checkpoint, read_saved
+from zoo.checkpoints import Saved, load_checkpoint, read_saved
+from zoo.data.labels import find_order
 from zoo.model import ModelSpec, VideoModel, build_head
 from zoo.options import check_classes, check_options
 from zoo.suggest import UnknownNameError, natural, unknown
@@ -216,13 +217,20 @@ def create_model(
         classifier=classifier,
         clip=_clip_for(saved.clip if saved else card.clip if card else architecture.clip, options),
         overrides=options,
-        label_names=saved.label_names if saved and len(saved.label_names) == num_classes else (),
+        label_names=_label_names(saved, card, num_classes),
     )
     backbone = architecture.build(**options)
     model = VideoModel(backbone, build_head(classifier, backbone.embed_dim, num_classes), spec)
     if checkpoint_path is not None:
         _fill(model, checkpoint_path, needs_classifier=not classes_asked_for)
     return model
+
+
+def _label_names(saved: Saved | None, card: Card | None, num_classes: int) -> tuple[str, ...]:
+    """Names of the classes, where they are known and as many as the classifier has rows."""
+    order = find_order(card.labels) if card and not saved else None
+    names = saved.label_names if saved else order.names if order else ()
+    return names if len(names) == num_classes else ()
 
 
 def _fill(model: VideoModel, path: str | Path, *, needs_classifier: bool) -> None:
