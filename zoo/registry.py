@@ -51,6 +51,10 @@ def list_models(
     pretrained: bool = False,
     exclude_filters: str | Iterable[str] = "",
     family: str = "",
+    dataset: str = "",
+    task: str = "",
+    frames: int | None = None,
+    licence: str = "all",
 ) -> list[str]:
     """Names of architectures, or of released weights, in natural order.
 
@@ -59,14 +63,28 @@ def list_models(
         pretrained: names `architecture.tag` of released weights instead of architectures.
         exclude_filters: wildcards of names to leave out.
         family: only this family.
+        dataset: weights last trained on it, such as "ssv2".
+        task: weights for it: "classification", "pretraining", "probe", "detection" or "teacher".
+        frames: weights for clips of this many frames.
+        licence: "permissive" or "noncommercial" weights; where none is stated for them the code's counts.
+
+    Raises:
+        UnknownNameError: for a data set, task or licence that no weights have, with the closest ones.
+        ValueError: when architectures are asked for and something is said that only weights have.
     """
-    known = architectures()
-    names = released() if pretrained else known
+    from zoo import catalogue  # which knows this file
+
+    known, weights = architectures(), released()
+    if pretrained:
+        weights = catalogue.select(weights, dataset=dataset, task=task, frames=frames, licence=licence)
+    elif dataset or task or frames is not None or licence != "all":
+        raise ValueError("dataset, task, frames and licence choose among released weights: pass pretrained=True")
+    names: Iterable[str] = weights if pretrained else known
     wanted, unwanted = _patterns(filter), _patterns(exclude_filters)
     found = [name for name in names if not wanted or _fits(name, wanted)]
     found = [name for name in found if not _fits(name, unwanted)]
     if family:
-        found = [name for name in found if known[name.partition(".")[0]].family == family]
+        found = [it for it in found if family == (catalogue.family_of(weights[it]) if pretrained else known[it].family)]
     return sorted(found, key=natural)
 
 
@@ -114,9 +132,10 @@ def get_card(name: str) -> Card:
     Raises:
         UnknownNameError: when the architecture or the tag is unknown.
     """
-    architecture, known = get_architecture(name), released()
+    known = released()
     if name in known:
-        return known[name]
+        return known[name]  # also where its architecture does not exist
+    architecture = get_architecture(name)
     tags = [entry for entry in known if entry.startswith(f"{architecture.name}.")]
     if tags:
         raise unknown("weights", name, tags)

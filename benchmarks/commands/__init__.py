@@ -1,0 +1,1 @@
+"""Subcommands of `zoo`, one file each: `options(parser)` and `run(arguments)`."""
