@@ -4,9 +4,11 @@ The only file that imports transformers, and only when something is built. Their
 and forms of the pieces are stable over transformers' versions, while the calls of whole models are not.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, Features, Grid, clip_sides
+from backbones.hf import ANATOMIES, HfBackbone
 from backbones.layers import first_row, unit_length
 from backbones.meta import meta_device
 from backbones.positions import register_positions, resize_grid_table, resize_spatial_table
@@ -386,3 +389,103 @@ def hf_videomae(
 
 # For the embedded clips of 16 x 24 x 24.
 hf_videomae_pico = partial(hf_videomae, img_size=24, patch_size=8, embed_dim=64, depth=4, num_heads=4)
+
+
+class Found(NamedTuple):
+    """A network of transformers as a backbone, and the linear classifier that its file brings.
+
+    Attributes:
+        backbone: the network.
+        head: classifier under our names: `linear.weight`, `linear.bias`, and `norm.*` where it has one; empty for none.
+    """
+
+    backbone: Backbone
+    head: dict[str, Tensor]
+
+
+def hf_config(name: str) -> Any:
+    """The configuration of a network of transformers; of CLIP that of its image encoder.
+
+    Args:
+        name: a folder with a config.json, or a name on the hub.
+
+    Raises:
+        ValueError: when it is not within reach, or of a kind that has no adapter.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: Any = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no configuration of {name!r} within reach ({first_line(error)})") from error
+    vision = config.vision_config if config.model_type == "clip" else config
+    if vision.model_type not in (*ANATOMIES, "videomae"):
+        known = ", ".join(sorted({*ANATOMIES, "videomae"}))
+        raise ValueError(
+            f"{name!r} is a {vision.model_type!r} of transformers, for which there is no adapter ({known})"
+        )
+    vision.architectures = config.architectures
+    return vision
+
+
+def hf_processor(name: str) -> dict[str, Any]:
+    """What a network of transformers says about pixels (mean, deviation, sizes); empty when it says nothing.
+
+    Args:
+        name: a folder, or a name on the hub.
+    """
+    from transformers.utils import cached_file
+
+    for file in ("video_preprocessor_config.json", "preprocessor_config.json"):
+        try:
+            path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+        except OSError:
+            path = None  # the hub is out of reach; the other file may be in its cache
+        if path is not None:
+            told = json.loads(Path(path).read_text(encoding="utf-8"))
+            return told if isinstance(told, dict) else {}
+    return {}
+
+
+def hf_network(name: str, *, pretrained: bool) -> Found:
+    """A network of transformers by its name or folder.
+
+    Args:
+        name: a folder that `save_pretrained` wrote (config.json is enough without weights), or a name on the hub.
+        pretrained: with its weights, and with its classifier where that is a linear one.
+
+    Raises:
+        ValueError: when something is out of reach, of a kind without an adapter, or lacks weights.
+    """
+    import transformers
+
+    config = hf_config(name)
+    is_clip = config.model_type == "clip_vision_model"
+    if not pretrained:
+        make: Any = transformers.CLIPVisionModel if is_clip else transformers.AutoModel.from_config
+        return Found(_adapted(make(config)), {})
+    classifies = next(iter(config.architectures or ()), "").endswith("ForVideoClassification")
+    classifies = classifies and config.model_type != "vjepa2"  # whose classifier pools by attention
+    base = transformers.CLIPVisionModel if is_clip else transformers.AutoModel
+    source: Any = transformers.AutoModelForVideoClassification if classifies else base
+    try:
+        model, told = source.from_pretrained(name, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"no weights of {name!r} within reach ({first_line(error)})") from error
+    if missing := sorted(key for key in told["missing_keys"] if "pooler" not in key):
+        raise ValueError(f"{name!r} lacks {len(missing)} weights of its network, such as {missing[0]!r}")
+    if not classifies:
+        return Found(_adapted(model), {})
+    head = {f"linear.{key}": it for key, it in model.classifier.state_dict().items()}
+    norm = getattr(model, "fc_norm", None)
+    head |= {f"norm.{key}": it for key, it in norm.state_dict().items()} if norm is not None else {}
+    return Found(_adapted(model.base_model), head)
+
+
+def _adapted(model: Any) -> Backbone:
+    return HfVideoMAE(model) if model.config.model_type == "videomae" else HfBackbone(model)
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of a message of another library, which may go on for a page."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

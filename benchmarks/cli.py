@@ -22,6 +22,7 @@ USER_ERRORS = (
     ("zoo.data.video_file", "DecodeError"),
     ("zoo.data.labels", "LabelError"),
     ("zoo.data.records", "ListError"),
+    ("zoo.foreign", "ForeignError"),
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.systems", "SizeError"),
     ("benchmarks.systems", "ObjectiveError"),

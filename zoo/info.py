@@ -15,7 +15,7 @@ from zoo.card import ClipSpec
 from zoo.catalogue import record
 from zoo.catalogue_text import card_lines, clip_text, describe_card, two_columns
 from zoo.model import VideoModel
-from zoo.registry import builder_options, create_model, get_architecture, get_card, released
+from zoo.registry import builder_options, create_model, get_architecture, get_card, has_tag, released
 from zoo.suggest import natural
 
 
@@ -27,7 +27,7 @@ def facts(name: str) -> dict[str, Any]:
     Raises:
         UnknownNameError: for an unknown name, with the closest ones.
     """
-    card = get_card(name) if "." in name else None
+    card = get_card(name) if has_tag(name) else None
     if card is not None and card.missing:
         return record(card)
     architecture = get_architecture(name)
@@ -64,7 +64,7 @@ def describe(name: str) -> RenderableType:
     Raises:
         UnknownNameError: for an unknown name, with the closest ones.
     """
-    card = get_card(name) if "." in name else None
+    card = get_card(name) if has_tag(name) else None
     if card is not None and card.missing:
         return describe_card(card)
     told = facts(name)

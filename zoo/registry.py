@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backbones.contract import Backbone, as_pool
-from zoo import cards
+from zoo import cards, foreign
 from zoo.card import Architecture, Card, Classifier, ClipSpec
 from zoo.checkpoints import Saved, load_checkpoint, read_saved
 from zoo.data.labels import find_order
@@ -107,6 +107,11 @@ def _fits(name: str, patterns: list[str]) -> bool:
 
 def is_model(name: str) -> bool:
     """Whether `create_model` knows the name, with or without a tag."""
+    if foreign.is_foreign(name):
+        try:
+            return bool(foreign.describe(name))
+        except ValueError:
+            return False
     return name in architectures() or name in released()
 
 
@@ -119,6 +124,8 @@ def get_architecture(name: str) -> Architecture:
     """
     if not isinstance(name, str):
         raise TypeError(f"a model is named by a text such as 'videomae_base', not by {name!r}")
+    if foreign.is_foreign(name):
+        return foreign.describe(name).architecture
     known = architectures()
     stem = name.partition(".")[0]
     if stem not in known:
@@ -145,6 +152,11 @@ def get_card(name: str) -> Card:
     )
 
 
+def has_tag(name: str) -> bool:
+    """Whether a name is one of released weights, `architecture.tag`."""
+    return "." in name and not foreign.is_foreign(name)
+
+
 def builder_options(architecture: Architecture) -> dict[str, Any]:
     """Every override of an architecture and its default."""
     return {name: entry.default for name, entry in inspect.signature(architecture.build).parameters.items()}
@@ -162,7 +174,7 @@ def create_backbone(name: str, **overrides: Any) -> Backbone:
         ValueError: for a value that the option does not take.
     """
     architecture = get_architecture(name)
-    known = get_card(name).overrides if "." in name else {}
+    known = get_card(name).overrides if has_tag(name) else {}
     return architecture.build(**{**known, **_checked(architecture, overrides)})
 
 
@@ -201,7 +213,8 @@ def create_model(
     """A network by name.
 
     Args:
-        name: architecture, such as "videomae_base", or released weights, such as "videomae_base.k400_f16".
+        name: architecture, such as "videomae_base", released weights, such as "videomae_base.k400_f16", or a network
+            of another library, such as "hf:facebook/dinov2-base" or "timm:vit_small_patch14_dinov2.lvd142m".
         pretrained: load the released weights.
         num_classes: rows of the classifier; 0 for pooled features. None for as many as a card or a file of ours says,
             or 400; a file must then bring its classifier.
@@ -218,7 +231,9 @@ def create_model(
         ValueError: for a value that the option does not take.
         CheckpointError: when the file does not fit.
     """
-    architecture, card = get_architecture(name), get_card(name) if pretrained or "." in name else None
+    if isinstance(name, str) and foreign.is_foreign(name):
+        return _foreign(name, pretrained, num_classes, checkpoint_path, global_pool, drop_rate, classifier, overrides)
+    architecture, card = get_architecture(name), get_card(name) if pretrained or has_tag(name) else None
     if pretrained and checkpoint_path is None:
         raise UnknownNameError(f"the weights of {name!r} cannot be fetched yet; give the file as checkpoint_path")
     saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None else None
@@ -242,6 +257,38 @@ def create_model(
     model = VideoModel(backbone, build_head(classifier, backbone.embed_dim, num_classes), spec)
     if checkpoint_path is not None:
         _fill(model, checkpoint_path, needs_classifier=not classes_asked_for)
+    return model
+
+
+def _foreign(
+    name: str,
+    pretrained: bool,
+    num_classes: int | None,
+    checkpoint_path: str | Path | None,
+    global_pool: str | None,
+    drop_rate: float | None,
+    classifier: Classifier | None,
+    overrides: Mapping[str, Any],
+) -> VideoModel:
+    """`create_model` for a network of another library."""
+    saved = read_saved(checkpoint_path, name) if checkpoint_path is not None else None
+    if num_classes is not None:
+        check_classes(num_classes)
+    options = {**(saved.overrides if saved else {}), **_checked(get_architecture(name), overrides, OWN_OPTIONS)}
+    model = foreign.create(
+        name,
+        options,
+        pretrained=pretrained and checkpoint_path is None,
+        num_classes=num_classes if num_classes is not None else saved.num_classes if saved else None,
+        default_classes=DEFAULT_NUM_CLASSES,
+        classifier=classifier or (saved.classifier if saved else None),
+        clip=_clip_for,
+        form=lambda own: _head_form(own, global_pool, drop_rate),
+    )
+    if checkpoint_path is not None:
+        _fill(model, checkpoint_path, needs_classifier=num_classes is None)
+    if saved and model.spec and len(saved.label_names) == model.num_classes:
+        model.spec = replace(model.spec, label_names=saved.label_names, clip=_clip_for(saved.clip, options))
     return model
 
 
