@@ -5,22 +5,22 @@ and forms of the pieces are stable over transformers' versions, while the calls 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, Features, Grid, clip_sides
-from backbones.hf import ANATOMIES, HfBackbone
+from backbones.hf import ANATOMIES, HfBackbone, HfVideoMAE
 from backbones.layers import first_row, unit_length
 from backbones.meta import meta_device
-from backbones.positions import register_positions, resize_grid_table, resize_spatial_table
+from backbones.positions import resize_spatial_table
 from backbones.teacher import Lesson, Teacher, as_frames, taught_layers
 
 STATISTICS = ("student", "clip")
@@ -283,61 +283,6 @@ def _from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             found[ours] = tensor.t() if name == "proj" else tensor
     return found
-
-
-class HfVideoMAE(Backbone):
-    """A VideoMAE encoder of transformers; the zoo's own `videomae_*` are faster and drop tokens.
-
-    For their weights at hand as a VideoMAEModel, and for comparing. Clips of another size than the position table was
-    made for use it interpolated, which transformers does not.
-
-    Args:
-        model: transformers' VideoMAEModel.
-    """
-
-    drops_tokens = False
-    pos_embed: Tensor
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        parts: Any = model
-        config = parts.config
-        self.embed_dim, self.depth, self.pool = config.hidden_size, config.num_hidden_layers, "mean"
-        self.tubelet = (config.tubelet_size, config.patch_size, config.patch_size)
-        side = config.image_size // config.patch_size
-        self.table_grid = Grid(config.num_frames // config.tubelet_size, side, side)
-        self.patch_embed = nn.ModuleDict({"proj": parts.embeddings.patch_embeddings.projection})
-        self.blocks = parts.encoder.layer
-        # With mean pooling their final norm belongs to the classifier.
-        self.norm = parts.layernorm if parts.layernorm is not None else nn.Identity()
-        register_positions(self, "sincos", self.table_grid, self.embed_dim)
-
-    def forward_intermediates(
-        self,
-        video: Float[Tensor, "batch 3 frames height width"],
-        layers: Sequence[int],
-        keep: Int64[Tensor, "batch tokens"] | None = None,
-        *,
-        norm: bool = True,
-    ) -> list[Features]:
-        """See `Backbone.forward_intermediates`.
-
-        Raises:
-            ValueError: also for any `keep`.
-        """
-        self.refuse(keep)
-        wanted, grid = self.resolve_layers(layers), self.grid(video)
-        patches = self.patch_embed["proj"](video).flatten(2).transpose(1, 2)
-        x = patches + resize_grid_table(self.pos_embed, self.table_grid, grid)
-        found = {}
-        for index in range(max(wanted, default=-1) + 1):
-            out = self.run_block(index, x)
-            # Blocks returned tuples before transformers 5.
-            x = out[0] if isinstance(out, tuple) else out
-            if index in wanted:
-                tokens = self.norm(x) if norm else x
-                found[index] = Features(tokens, tokens[:, :0], grid, None)
-        return [found[index] for index in wanted]
 
 
 def hf_videomae(

@@ -1,4 +1,4 @@
-"""The `zoo` command: list, info, predict, compare, report."""
+"""The `zoo` command: list, info, predict, push, compare, report."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from benchmarks.commands import list as list_command
+from benchmarks.commands import push as push_command
 from zoo.suggest import UnknownNameError, closest
 
 PROTOCOLS = ("finetune", "attentive", "linear", "knn")
@@ -23,6 +24,7 @@ USER_ERRORS = (
     ("zoo.data.labels", "LabelError"),
     ("zoo.data.records", "ListError"),
     ("zoo.foreign", "ForeignError"),
+    ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.systems", "SizeError"),
     ("benchmarks.systems", "ObjectiveError"),
@@ -109,6 +111,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
             command("info", "tell everything that is known of an architecture or of weights", INFO_EXAMPLES)
         ),
         "predict": _predict_options(command("predict", "say what is seen in a video", PREDICT_EXAMPLES)),
+        "push": added(push_command, command("push", "write a model with its card for others", push_command.EXAMPLES)),
         "report": _report_options(command("report", "write the report of a comparison again", REPORT_EXAMPLES)),
     }
     return top, made
@@ -279,6 +282,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": list_command.run,
     "info": _info,
     "predict": _predict,
+    "push": push_command.run,
     "report": _report,
 }
 

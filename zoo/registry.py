@@ -20,6 +20,7 @@ from zoo.weight_files import CheckpointError
 
 DEFAULT_NUM_CLASSES = 400  # Kinetics-400, on which the families' published classifiers are trained
 OWN_OPTIONS = ("num_classes", "global_pool", "drop_rate", "pretrained", "checkpoint_path")
+PUSHED = ("local-dir:", "hf-hub:")
 _logger = logging.getLogger(__name__)
 _added: dict[str, Architecture] = {}
 
@@ -214,7 +215,8 @@ def create_model(
 
     Args:
         name: architecture, such as "videomae_base", released weights, such as "videomae_base.k400_f16", or a network
-            of another library, such as "hf:facebook/dinov2-base" or "timm:vit_small_patch14_dinov2.lvd142m".
+            of another library, such as "hf:facebook/dinov2-base" or "timm:vit_small_patch14_dinov2.lvd142m"; or what
+            `zoo push` wrote: "local-dir:/path", "hf-hub:user/name", which always come with their weights.
         pretrained: load the released weights.
         num_classes: rows of the classifier; 0 for pooled features. None for as many as a card or a file of ours says,
             or 400; a file must then bring its classifier.
@@ -231,8 +233,9 @@ def create_model(
         ValueError: for a value that the option does not take.
         CheckpointError: when the file does not fit.
     """
-    if isinstance(name, str) and foreign.is_foreign(name):
-        return _foreign(name, pretrained, num_classes, checkpoint_path, global_pool, drop_rate, classifier, overrides)
+    wish = (pretrained, num_classes, checkpoint_path, global_pool, drop_rate, classifier, overrides)
+    if isinstance(name, str) and (name.startswith(PUSHED) or foreign.is_foreign(name)):
+        return (_pushed if name.startswith(PUSHED) else _foreign)(name, *wish)
     architecture, card = get_architecture(name), get_card(name) if pretrained or has_tag(name) else None
     if pretrained and checkpoint_path is None:
         raise UnknownNameError(f"the weights of {name!r} cannot be fetched yet; give the file as checkpoint_path")
@@ -258,6 +261,31 @@ def create_model(
     if checkpoint_path is not None:
         _fill(model, checkpoint_path, needs_classifier=not classes_asked_for)
     return model
+
+
+def _pushed(
+    name: str,
+    pretrained: bool,
+    num_classes: int | None,
+    checkpoint_path: str | Path | None,
+    global_pool: str | None,
+    drop_rate: float | None,
+    classifier: Classifier | None,
+    overrides: Mapping[str, Any],
+) -> VideoModel:
+    """`create_model` for what `zoo push` wrote; the weights come with it, also when nobody asks for them."""
+    from zoo import push  # which knows this file
+
+    path, saved = (push.read_hub if name.startswith(push.HUB_PREFIX) else push.read_folder)(name)
+    return create_model(
+        saved.architecture,
+        num_classes=num_classes,
+        checkpoint_path=checkpoint_path or path,
+        global_pool=global_pool,
+        drop_rate=drop_rate,
+        classifier=classifier,
+        **overrides,
+    )
 
 
 def _foreign(
