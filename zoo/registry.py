@@ -214,9 +214,8 @@ def create_model(
     """A network by name.
 
     Args:
-        name: architecture, such as "videomae_base", released weights, such as "videomae_base.k400_f16", or a network
-            of another library, such as "hf:facebook/dinov2-base" or "timm:vit_small_patch14_dinov2.lvd142m"; or what
-            `zoo push` wrote: "local-dir:/path", "hf-hub:user/name", which always come with their weights.
+        name: architecture ("videomae_base"), released weights ("videomae_base.k400_f16"), a network of another library
+            ("hf:facebook/dinov2-base", "timm:NAME"), or what `zoo push` wrote ("local-dir:/path", "hf-hub:user/name").
         pretrained: load the released weights.
         num_classes: rows of the classifier; 0 for pooled features. None for as many as a card or a file of ours says,
             or 400; a file must then bring its classifier.
