@@ -8,6 +8,7 @@ import timm
 import torch
 from jaxtyping import Float, Int64
 from timm.layers import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Features, Grid, clip_sides
@@ -212,3 +213,61 @@ timm_vit_large_dinov2 = partial(
 )
 # For the embedded clips of 16 x 24 x 24.
 timm_vit_pico = partial(timm_vit, img_size=24, num_frames=16, patch_size=8, embed_dim=64, depth=4, num_heads=4)
+
+
+def timm_network(name: str, *, pretrained: bool, img_size: int, drop_path_rate: float = 0.0) -> FrameBackbone:
+    """A vision transformer of timm by its name, on every frame of a clip.
+
+    Args:
+        name: timm's name, with a tag where weights are wanted, such as "vit_small_patch14_dinov2.lvd142m".
+        pretrained: with its weights; timm resizes their position table to `img_size`.
+        img_size: side of the frames that the position table is made for, in pixels.
+        drop_path_rate: drop-path rate of the last block.
+
+    Raises:
+        ValueError: for a network of another kind, and for weights out of reach.
+    """
+    try:
+        model = timm.create_model(
+            name,
+            pretrained=pretrained,
+            num_classes=0,
+            dynamic_img_size=True,
+            img_size=img_size,
+            drop_path_rate=drop_path_rate,
+        )
+    except TypeError as error:
+        raise ValueError(f"{name!r} is no plain vision transformer of timm ({error})") from error
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{name!r} of timm cannot be had ({str(error).strip().splitlines()[0]})") from error
+    # Relatives with the same parts compute something else with them (rotary positions, attention pooling).
+    if type(model) is not VisionTransformer:
+        raise ValueError(f"{name!r} is a {type(model).__name__}, no plain vision transformer of timm")
+    return FrameBackbone(model)
+
+
+def timm_config(name: str) -> dict[str, Any]:
+    """What timm says of a network's pictures: `input_size`, `mean`, `std`, `interpolation`, `crop_pct`, `license`.
+
+    Raises:
+        UnknownNetworkError: for a name that timm does not have.
+    """
+    stem, _, tag = name.partition(".")
+    tags = timm.list_pretrained(f"{stem}.*") if timm.is_model(stem) else []
+    if not timm.is_model(stem) or (tag and name not in tags):
+        raise UnknownNetworkError(name, tags or timm.list_models())
+    found = timm.get_pretrained_cfg(name)
+    return found.to_dict() if found is not None else {}
+
+
+class UnknownNetworkError(ValueError):
+    """A network that another library does not have.
+
+    Attributes:
+        name: the name.
+        valid: names that it has.
+    """
+
+    def __init__(self, name: str, valid: Sequence[str]) -> None:
+        super().__init__(name, valid)
+        self.name, self.valid = name, list(valid)

@@ -4,20 +4,23 @@ The only file that imports transformers, and only when something is built. Their
 and forms of the pieces are stable over transformers' versions, while the calls of whole models are not.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from torch import Tensor, nn
+from torch import Tensor
 
 from backbones.clip import ClipBackbone, attend, from_openai
 from backbones.contract import Backbone, Features, Grid, clip_sides
+from backbones.hf import ANATOMIES, HfBackbone, HfVideoMAE
 from backbones.layers import first_row, unit_length
 from backbones.meta import meta_device
-from backbones.positions import register_positions, resize_grid_table, resize_spatial_table
+from backbones.positions import resize_spatial_table
 from backbones.teacher import Lesson, Teacher, as_frames, taught_layers
 
 STATISTICS = ("student", "clip")
@@ -276,61 +279,6 @@ clip_visual_large_patch14 = partial(clip_visual, patch_size=14, embed_dim=1024, 
 clip_visual_large_patch14_336 = partial(clip_visual_large_patch14, img_size=336)
 
 
-class HfVideoMAE(Backbone):
-    """A VideoMAE encoder of transformers; the zoo's own `videomae_*` are faster and drop tokens.
-
-    For their weights at hand as a VideoMAEModel, and for comparing. Clips of another size than the position table was
-    made for use it interpolated, which transformers does not.
-
-    Args:
-        model: transformers' VideoMAEModel.
-    """
-
-    drops_tokens = False
-    pos_embed: Tensor
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        parts: Any = model
-        config = parts.config
-        self.embed_dim, self.depth, self.pool = config.hidden_size, config.num_hidden_layers, "mean"
-        self.tubelet = (config.tubelet_size, config.patch_size, config.patch_size)
-        side = config.image_size // config.patch_size
-        self.table_grid = Grid(config.num_frames // config.tubelet_size, side, side)
-        self.patch_embed = nn.ModuleDict({"proj": parts.embeddings.patch_embeddings.projection})
-        self.blocks = parts.encoder.layer
-        # With mean pooling their final norm belongs to the classifier.
-        self.norm = parts.layernorm if parts.layernorm is not None else nn.Identity()
-        register_positions(self, "sincos", self.table_grid, self.embed_dim)
-
-    def forward_intermediates(
-        self,
-        video: Float[Tensor, "batch 3 frames height width"],
-        layers: Sequence[int],
-        keep: Int64[Tensor, "batch tokens"] | None = None,
-        *,
-        norm: bool = True,
-    ) -> list[Features]:
-        """See `Backbone.forward_intermediates`.
-
-        Raises:
-            ValueError: also for any `keep`.
-        """
-        self.refuse(keep)
-        wanted, grid = self.resolve_layers(layers), self.grid(video)
-        patches = self.patch_embed["proj"](video).flatten(2).transpose(1, 2)
-        x = patches + resize_grid_table(self.pos_embed, self.table_grid, grid)
-        found = {}
-        for index in range(max(wanted, default=-1) + 1):
-            out = self.run_block(index, x)
-            # Blocks returned tuples before transformers 5.
-            x = out[0] if isinstance(out, tuple) else out
-            if index in wanted:
-                tokens = self.norm(x) if norm else x
-                found[index] = Features(tokens, tokens[:, :0], grid, None)
-        return [found[index] for index in wanted]
-
-
 def hf_videomae(
     *,
     img_size: int = 224,
@@ -380,3 +328,103 @@ def hf_videomae(
 
 # For the embedded clips of 16 x 24 x 24.
 hf_videomae_pico = partial(hf_videomae, img_size=24, patch_size=8, embed_dim=64, depth=4, num_heads=4)
+
+
+class Found(NamedTuple):
+    """A network of transformers as a backbone, and the linear classifier that its file brings.
+
+    Attributes:
+        backbone: the network.
+        head: classifier under our names: `linear.weight`, `linear.bias`, and `norm.*` where it has one; empty for none.
+    """
+
+    backbone: Backbone
+    head: dict[str, Tensor]
+
+
+def hf_config(name: str) -> Any:
+    """The configuration of a network of transformers; of CLIP that of its image encoder.
+
+    Args:
+        name: a folder with a config.json, or a name on the hub.
+
+    Raises:
+        ValueError: when it is not within reach, or of a kind that has no adapter.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: Any = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no configuration of {name!r} within reach ({first_line(error)})") from error
+    vision = config.vision_config if config.model_type == "clip" else config
+    if vision.model_type not in (*ANATOMIES, "videomae"):
+        known = ", ".join(sorted({*ANATOMIES, "videomae"}))
+        raise ValueError(
+            f"{name!r} is a {vision.model_type!r} of transformers, for which there is no adapter ({known})"
+        )
+    vision.architectures = config.architectures
+    return vision
+
+
+def hf_processor(name: str) -> dict[str, Any]:
+    """What a network of transformers says about pixels (mean, deviation, sizes); empty when it says nothing.
+
+    Args:
+        name: a folder, or a name on the hub.
+    """
+    from transformers.utils import cached_file
+
+    for file in ("video_preprocessor_config.json", "preprocessor_config.json"):
+        try:
+            path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+        except OSError:
+            path = None  # the hub is out of reach; the other file may be in its cache
+        if path is not None:
+            told = json.loads(Path(path).read_text(encoding="utf-8"))
+            return told if isinstance(told, dict) else {}
+    return {}
+
+
+def hf_network(name: str, *, pretrained: bool) -> Found:
+    """A network of transformers by its name or folder.
+
+    Args:
+        name: a folder that `save_pretrained` wrote (config.json is enough without weights), or a name on the hub.
+        pretrained: with its weights, and with its classifier where that is a linear one.
+
+    Raises:
+        ValueError: when something is out of reach, of a kind without an adapter, or lacks weights.
+    """
+    import transformers
+
+    config = hf_config(name)
+    is_clip = config.model_type == "clip_vision_model"
+    if not pretrained:
+        make: Any = transformers.CLIPVisionModel if is_clip else transformers.AutoModel.from_config
+        return Found(_adapted(make(config)), {})
+    classifies = next(iter(config.architectures or ()), "").endswith("ForVideoClassification")
+    classifies = classifies and config.model_type != "vjepa2"  # whose classifier pools by attention
+    base = transformers.CLIPVisionModel if is_clip else transformers.AutoModel
+    source: Any = transformers.AutoModelForVideoClassification if classifies else base
+    try:
+        model, told = source.from_pretrained(name, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"no weights of {name!r} within reach ({first_line(error)})") from error
+    if missing := sorted(key for key in told["missing_keys"] if "pooler" not in key):
+        raise ValueError(f"{name!r} lacks {len(missing)} weights of its network, such as {missing[0]!r}")
+    if not classifies:
+        return Found(_adapted(model), {})
+    head = {f"linear.{key}": it for key, it in model.classifier.state_dict().items()}
+    norm = getattr(model, "fc_norm", None)
+    head |= {f"norm.{key}": it for key, it in norm.state_dict().items()} if norm is not None else {}
+    return Found(_adapted(model.base_model), head)
+
+
+def _adapted(model: Any) -> Backbone:
+    return HfVideoMAE(model) if model.config.model_type == "videomae" else HfBackbone(model)
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of a message of another library, which may go on for a page."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

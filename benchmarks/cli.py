@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from benchmarks.commands import convert, pull, verify
+from benchmarks.commands import list as list_command
+from benchmarks.commands import push as push_command
 from zoo.suggest import UnknownNameError, closest
 
 PROTOCOLS = ("finetune", "attentive", "linear", "knn")
@@ -20,7 +23,10 @@ USER_ERRORS = (
     ("zoo.fetch", "FetchError"),
     ("zoo.training.checkpoint", "RunFileError"),
     ("zoo.data.video_file", "DecodeError"),
+    ("zoo.data.labels", "LabelError"),
     ("zoo.data.records", "ListError"),
+    ("zoo.foreign", "ForeignError"),
+    ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.systems", "SizeError"),
     ("benchmarks.systems", "ObjectiveError"),
@@ -39,15 +45,11 @@ examples:
   zoo compare vit_pico timesformer_pico --protocol linear --out runs/linear
 
 Stop it with Ctrl-C at any time: the same command goes on where it stopped and repeats nothing."""
-LIST_EXAMPLES = """\
-examples:
-  zoo list                      everything
-  zoo list "videomamba_*"       names that fit a pattern
-  zoo list --json | jq          for programs"""
 INFO_EXAMPLES = """\
 examples:
   zoo info vit_pico
-  zoo info videomamba_middle --json"""
+  zoo info videomamba_middle --json
+  zoo info videomamba_middle.k400_mask_ft_f64_res224"""
 PREDICT_EXAMPLES = """\
 examples:
   zoo predict vit_pico clip.mp4 -k 5 --checkpoint runs/compare/weights/RUN.safetensors"""
@@ -101,13 +103,20 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
             allow_abbrev=False,
         )
 
+    def added(module: ModuleType, parser: _Parser) -> _Parser:
+        module.options(parser)
+        return parser
+
     made = {
         "compare": _compare_options(
             command("compare", "pretrain and evaluate backbones side by side, and write a report", COMPARE_EXAMPLES)
         ),
-        "list": _list_options(command("list", "list architectures, or released weights", LIST_EXAMPLES)),
-        "info": _info_options(command("info", "tell everything that is known of an architecture", INFO_EXAMPLES)),
+        "list": added(list_command, command("list", "list architectures, or released weights", list_command.EXAMPLES)),
+        "info": _info_options(
+            command("info", "tell everything that is known of an architecture or of weights", INFO_EXAMPLES)
+        ),
         "predict": _predict_options(command("predict", "say what is seen in a video", PREDICT_EXAMPLES)),
+        "push": added(push_command, command("push", "write a model with its card for others", push_command.EXAMPLES)),
         "report": _report_options(command("report", "write the report of a comparison again", REPORT_EXAMPLES)),
     }
     for name, module in COMMAND_FILES.items():
@@ -149,14 +158,6 @@ def _compare_options(parser: _Parser) -> _Parser:
     )
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where videos and decoded frames are kept")
     parser.add_argument("--dry-run", action="store_true", help="print the runs and leave")
-    return parser
-
-
-def _list_options(parser: _Parser) -> _Parser:
-    parser.add_argument("filter", nargs="*", metavar="PATTERN", help='such as "videomamba_*"')
-    parser.add_argument("--family", default="", help="only this family")
-    parser.add_argument("--pretrained", action="store_true", help="released weights instead of architectures")
-    parser.add_argument("--json", action="store_true", help="names as JSON")
     return parser
 
 
@@ -260,37 +261,6 @@ def _report(arguments: argparse.Namespace) -> int:
     return report_again(arguments.folder)
 
 
-def _list(arguments: argparse.Namespace) -> int:
-    from zoo.registry import list_models
-
-    names = list_models(arguments.filter, pretrained=arguments.pretrained, family=arguments.family)
-    if arguments.json:
-        print(json.dumps(names))  # noqa: T201
-        return 0
-    if not names:
-        raise UnknownNameError(_nothing_fits(arguments))
-    from rich.console import Console
-
-    from zoo.info import table_of
-
-    Console().print(table_of(names))
-    return 0
-
-
-def _nothing_fits(arguments: argparse.Namespace) -> str:
-    from zoo.registry import architectures, list_models
-
-    families = sorted({architecture.family for architecture in architectures().values()})
-    if arguments.family and arguments.family not in families:
-        return f"unknown family {arguments.family!r}; there are {', '.join(families)}"
-    known = list_models(pretrained=arguments.pretrained)
-    if not known:
-        return "no released weights are known to this version of the zoo; build without, or load a file of yours"
-    wanted = " ".join([*arguments.filter, *([f"family {arguments.family}"] if arguments.family else [])])
-    near = closest(arguments.filter[0].strip("*") if arguments.filter else arguments.family, known, 3)
-    return f"nothing fits {wanted!r}; did you mean {', '.join(near)}?"
-
-
 def _info(arguments: argparse.Namespace) -> int:
     from zoo.info import describe, facts
 
@@ -317,9 +287,10 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": _compare,
-    "list": _list,
+    "list": list_command.run,
     "info": _info,
     "predict": _predict,
+    "push": push_command.run,
     "report": _report,
     **{name: module.run for name, module in COMMAND_FILES.items()},
 }

@@ -7,6 +7,7 @@ from backbones.contract import Backbone
 from backbones.meta import meta_device
 from benchmarks.suite import Task
 from zoo.card import ClipSpec
+from zoo.foreign import split_objective
 from zoo.model import VideoModel
 from zoo.objectives.matrix import OBJECTIVES, obstacle
 from zoo.registry import architectures, create_backbone, create_model, get_architecture
@@ -87,8 +88,8 @@ def system(words: str, *, side_px: int | None, suite: str) -> System:
         SizeError: for an architecture made for larger pictures, with those that fit.
         ObjectiveError: for an objective that the architecture cannot be trained under, and for words of another form.
     """
-    name, colon, objective = words.partition(":")
-    if not name or (colon and not objective) or ":" in objective:
+    name, objective = split_objective(words)
+    if not name or name.endswith(":") or ":" in objective:
         raise ObjectiveError(f"{words!r} is no NAME or NAME:OBJECTIVE, such as vit_pico or vit_pico:mae")
     architecture = get_architecture(name)
     objective = objective or architecture.objective

@@ -11,24 +11,31 @@ from torch import nn
 
 from backbones.meta import meta_device
 from heads.linear import LinearHead
-from zoo.card import Card, ClipSpec
+from zoo.card import ClipSpec
+from zoo.catalogue import record
+from zoo.catalogue_text import card_lines, clip_text, describe_card, two_columns
 from zoo.model import VideoModel
-from zoo.registry import architectures, builder_options, create_model, get_architecture, get_card, released
+from zoo.registry import builder_options, create_model, get_architecture, get_card, has_tag, released
 from zoo.suggest import natural
 
 
 def facts(name: str) -> dict[str, Any]:
     """Everything known about an architecture, or about released weights `architecture.tag`, as plain values.
 
+    Of weights that no network can take it is what their card says.
+
     Raises:
         UnknownNameError: for an unknown name, with the closest ones.
     """
+    card = get_card(name) if has_tag(name) else None
+    if card is not None and card.missing:
+        return record(card)
     architecture = get_architecture(name)
-    card = get_card(name) if "." in name else None
     model = _on_meta(name)
     clip = card.clip if card else architecture.clip
     grid = model.backbone.grid(torch.empty(1, 3, clip.num_frames, clip.img_size, clip.img_size, device="meta"))
     return {
+        **(record(card) if card else {}),
         "name": name,
         "family": architecture.family,
         "parameters": {"backbone": _count(model.backbone), "head": _count(model.head)},
@@ -48,7 +55,6 @@ def facts(name: str) -> dict[str, Any]:
         "code_licence": card.weights.code_licence if card and card.weights.code_licence else architecture.code_licence,
         "weights": [it for it in sorted(released(), key=natural) if it.startswith(f"{architecture.name}.")],
         "notes": [*architecture.notes, *(card.notes if card else ())],
-        **(_card_facts(card) if card else {}),
     }
 
 
@@ -58,6 +64,9 @@ def describe(name: str) -> RenderableType:
     Raises:
         UnknownNameError: for an unknown name, with the closest ones.
     """
+    card = get_card(name) if has_tag(name) else None
+    if card is not None and card.missing:
+        return describe_card(card)
     told = facts(name)
     backbone, head = told["parameters"]["backbone"], told["parameters"]["head"]
     lines = {
@@ -72,24 +81,18 @@ def describe(name: str) -> RenderableType:
         "file layouts": "\n".join(["zoo", *told["layouts"]]),
         "source": told["source"],
         "code licence": told["code_licence"],
-        "weight licence": told.get("weight_licence", ""),
-        "labels": told.get("labels", ""),
-        "files": "\n".join(told.get("files", [])),
-        "reported": "\n".join(told.get("reported", [])),
-        "weights": ", ".join(told["weights"]) or "none known yet; load your own with checkpoint_path",
         "notes": "\n".join(told["notes"]),
     }
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", justify="right")
-    table.add_column(overflow="fold")
-    for label, text in lines.items():
-        if text:
-            table.add_row(label, Text(str(text)))
+    if card is None:
+        lines["weights"] = ", ".join(told["weights"]) or "none known yet; load your own with checkpoint_path"
+    else:
+        lines |= card_lines(card) | {"notes": lines["notes"]}
+    table = two_columns(lines)
     return Group(Text(name, style="bold green"), table, Text(), _layer_table(told["layers"]))
 
 
 def table_of(names: Sequence[str]) -> Table:
-    """One line per name: family, size, clip, licence.
+    """One line per architecture: family, size, clip, licence. `zoo.catalogue_text.cards_table` is that of weights.
 
     Raises:
         UnknownNameError: for an unknown name.
@@ -101,25 +104,16 @@ def table_of(names: Sequence[str]) -> Table:
     table.add_column("clip", no_wrap=True)
     table.add_column("licence", no_wrap=True)
     for name in names:
-        architecture = architectures()[get_architecture(name).name]
-        clip = get_card(name).clip if "." in name else architecture.clip
+        architecture = get_architecture(name)
         size = _millions(_count(_on_meta(name).backbone))
         table.add_row(
-            name, architecture.family, size, clip_text(clip, views=False), architecture.code_licence.partition(" (")[0]
+            name,
+            architecture.family,
+            size,
+            clip_text(architecture.clip, views=False),
+            architecture.code_licence.partition(" (")[0],
         )
     return table
-
-
-def clip_text(clip: ClipSpec, *, views: bool = True) -> str:
-    """A clip protocol in one line.
-
-    Args:
-        clip: the protocol.
-        views: name the clips and crops per video too.
-    """
-    how = f"stride {clip.stride}" if clip.sampling in ("dense", "vjepa") else clip.sampling
-    text = f"{clip.num_frames} x {clip.img_size} px, {how}"
-    return f"{text}, {clip.clips} x {clip.crops} views" if views else text
 
 
 def _classifier_words(model: VideoModel) -> str:
@@ -171,15 +165,3 @@ def _layer_table(layers: list[tuple[str, int]]) -> Table:
         if count:
             table.add_row(part, f"{count:,}")
     return table
-
-
-def _card_facts(card: Card) -> dict[str, Any]:
-    """What only released weights have."""
-    weights = card.weights
-    sources = [it.url or f"{it.hf_repo}/{it.hf_file} at {it.hf_revision}" for it in weights.sources]
-    return {
-        "files": [*sources, f"sha256 {weights.sha256 or 'not known yet'}"],
-        "weight_licence": weights.weight_licence,
-        "labels": card.labels,
-        "reported": [f"{it.dataset} {it.metric} {it.value:g} ({it.source})" for it in card.reported],
-    }

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from backbones.contract import Backbone, as_pool
-from zoo import cards
+from zoo import cards, foreign
 from zoo.card import Architecture, Card, Classifier, ClipSpec
 from zoo.checkpoints import Saved, load_checkpoint, read_saved
+from zoo.data.labels import find_order
 from zoo.model import ModelSpec, VideoModel, build_head, build_predictor
 from zoo.options import check_classes, check_options
 from zoo.pretrained import head_of, load_pretrained, require_buildable
@@ -30,6 +31,7 @@ OWN_OPTIONS = (
     "resize_positions",
     "inflate",
 )
+PUSHED = ("local-dir:", "hf-hub:")
 _logger = logging.getLogger(__name__)
 _added: dict[str, Architecture] = {}
 
@@ -61,6 +63,10 @@ def list_models(
     pretrained: bool = False,
     exclude_filters: str | Iterable[str] = "",
     family: str = "",
+    dataset: str = "",
+    task: str = "",
+    frames: int | None = None,
+    licence: str = "all",
 ) -> list[str]:
     """Names of architectures, or of released weights, in natural order.
 
@@ -69,26 +75,29 @@ def list_models(
         pretrained: names `architecture.tag` of released weights instead of architectures.
         exclude_filters: wildcards of names to leave out.
         family: only this family.
+        dataset: weights last trained on it, such as "ssv2".
+        task: weights for it: "classification", "pretraining", "probe", "detection" or "teacher".
+        frames: weights for clips of this many frames.
+        licence: "permissive" or "noncommercial" weights; where none is stated for them the code's counts.
+
+    Raises:
+        UnknownNameError: for a data set, task or licence that no weights have, with the closest ones.
+        ValueError: when architectures are asked for and something is said that only weights have.
     """
-    names = released() if pretrained else architectures()
+    from zoo import catalogue  # which knows this file
+
+    known, weights = architectures(), released()
+    if pretrained:
+        weights = catalogue.select(weights, dataset=dataset, task=task, frames=frames, licence=licence)
+    elif dataset or task or frames is not None or licence != "all":
+        raise ValueError("dataset, task, frames and licence choose among released weights: pass pretrained=True")
+    names: Iterable[str] = weights if pretrained else known
     wanted, unwanted = _patterns(filter), _patterns(exclude_filters)
     found = [name for name in names if not wanted or _fits(name, wanted)]
     found = [name for name in found if not _fits(name, unwanted)]
     if family:
-        found = [name for name in found if family_of(name) == family]
+        found = [it for it in found if family == (catalogue.family_of(weights[it]) if pretrained else known[it].family)]
     return sorted(found, key=natural)
-
-
-def family_of(name: str) -> str:
-    """Family of an architecture or of released weights.
-
-    Weights whose network does not exist belong to the family that their name begins with; "" where there is none.
-    """
-    known, stem = architectures(), name.partition(".")[0]
-    if stem in known:
-        return known[stem].family
-    families = {it.family for it in known.values()}
-    return max((it for it in families if stem.startswith(it)), key=len, default="")
 
 
 def list_pretrained(
@@ -110,6 +119,11 @@ def _fits(name: str, patterns: list[str]) -> bool:
 
 def is_model(name: str) -> bool:
     """Whether `create_model` can build the name, with or without a tag."""
+    if foreign.is_foreign(name):
+        try:
+            return bool(foreign.describe(name))
+        except ValueError:
+            return False
     known = released()
     return name in architectures() or (name in known and not known[name].missing)
 
@@ -123,6 +137,8 @@ def get_architecture(name: str) -> Architecture:
     """
     if not isinstance(name, str):
         raise TypeError(f"a model is named by a text such as 'videomae_base', not by {name!r}")
+    if foreign.is_foreign(name):
+        return foreign.describe(name).architecture
     known = architectures()
     stem = name.partition(".")[0]
     if stem in known:
@@ -152,6 +168,11 @@ def get_card(name: str) -> Card:
     )
 
 
+def has_tag(name: str) -> bool:
+    """Whether a name is one of released weights, `architecture.tag`."""
+    return "." in name and not foreign.is_foreign(name)
+
+
 def builder_options(architecture: Architecture) -> dict[str, Any]:
     """Every override of an architecture and its default."""
     return {name: entry.default for name, entry in inspect.signature(architecture.build).parameters.items()}
@@ -178,7 +199,7 @@ def _named(name: str, *, pretrained: bool = False) -> tuple[Architecture, Card |
     Raises:
         UnknownNameError: for an unknown name, and for weights whose network does not exist.
     """
-    card = get_card(name) if isinstance(name, str) and (pretrained or "." in name) else None
+    card = get_card(name) if isinstance(name, str) and (pretrained or has_tag(name)) else None
     if card is not None:
         require_buildable(card)
     return get_architecture(name), card
@@ -221,7 +242,8 @@ def create_model(
     """A network by name.
 
     Args:
-        name: architecture, such as "videomae_base", or released weights, such as "videomae_base.k400_f16".
+        name: architecture ("videomae_base"), released weights ("videomae_base.k400_f16"), a network of another library
+            ("hf:facebook/dinov2-base", "timm:NAME"), or what `zoo push` wrote ("local-dir:/path", "hf-hub:user/name").
         pretrained: load the released weights; `model.load_report` tells what became of every tensor.
         num_classes: rows of the classifier; 0 for pooled features. None for as many as a card or a file of ours says,
             or 400; a file must then bring its classifier.
@@ -240,6 +262,10 @@ def create_model(
         ValueError: for a value that the option does not take.
         CheckpointError: when the file does not fit; a FetchError when it cannot be had.
     """
+    form = (global_pool, drop_rate, classifier, resize_positions, inflate)
+    if isinstance(name, str) and (name.startswith(PUSHED) or foreign.is_foreign(name)):
+        make = _pushed if name.startswith(PUSHED) else _foreign
+        return make(name, pretrained, num_classes, checkpoint_path, *form, overrides)
     architecture, card = _named(name, pretrained=pretrained)
     saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None and not pretrained else None
     classifier = _head_form(classifier or _usual_head(architecture, card, saved, num_classes), global_pool, drop_rate)
@@ -252,7 +278,7 @@ def create_model(
         classifier=classifier,
         clip=_clip_for((saved or card or architecture).clip, options),
         overrides=options,
-        label_names=saved.label_names if saved and len(saved.label_names) == classes else (),
+        label_names=_label_names(saved, card, classes),
         tag=card.tag if card and pretrained else "",
     )
     backbone = architecture.build(**options)
@@ -326,6 +352,83 @@ def _fill(
             found = "; ".join(sorted(set(report.dropped.values()))) or "none at all"
             reason = f"no classifier for {model.num_classes} classes is in it ({found}); a fine-tuned file has one"
             raise CheckpointError(local, f"{reason}. With num_classes the model gets an untrained one")
+
+
+def _pushed(
+    name: str,
+    pretrained: bool,
+    num_classes: int | None,
+    checkpoint_path: str | Path | None,
+    global_pool: str | None,
+    drop_rate: float | None,
+    classifier: Classifier | None,
+    resize_positions: bool,
+    inflate: str | None,
+    overrides: Mapping[str, Any],
+) -> VideoModel:
+    """`create_model` for what `zoo push` wrote; the weights come with it, also when nobody asks for them."""
+    from zoo import push  # which knows this file
+
+    path, saved = (push.read_hub if name.startswith(push.HUB_PREFIX) else push.read_folder)(name)
+    return create_model(
+        saved.architecture,
+        num_classes=num_classes,
+        checkpoint_path=checkpoint_path or path,
+        global_pool=global_pool,
+        drop_rate=drop_rate,
+        classifier=classifier,
+        resize_positions=resize_positions,
+        inflate=inflate,
+        **overrides,
+    )
+
+
+def _foreign(
+    name: str,
+    pretrained: bool,
+    num_classes: int | None,
+    checkpoint_path: str | Path | None,
+    global_pool: str | None,
+    drop_rate: float | None,
+    classifier: Classifier | None,
+    resize_positions: bool,
+    inflate: str | None,
+    overrides: Mapping[str, Any],
+) -> VideoModel:
+    """`create_model` for a network of another library."""
+    saved = read_saved(checkpoint_path, name) if checkpoint_path is not None else None
+    if num_classes is not None:
+        check_classes(num_classes)
+    options = {**(saved.overrides if saved else {}), **_checked(get_architecture(name), overrides, OWN_OPTIONS)}
+    model = foreign.create(
+        name,
+        options,
+        pretrained=pretrained and checkpoint_path is None,
+        num_classes=num_classes if num_classes is not None else saved.num_classes if saved else None,
+        default_classes=DEFAULT_NUM_CLASSES,
+        classifier=classifier or (saved.classifier if saved else None),
+        clip=_clip_for,
+        form=lambda own: _head_form(own, global_pool, drop_rate),
+    )
+    if checkpoint_path is not None:
+        _fill(
+            model,
+            None,
+            local=checkpoint_path,
+            new_classes=num_classes is not None,
+            resize_positions=resize_positions,
+            inflate=as_inflation(inflate),
+        )
+    if saved and model.spec and len(saved.label_names) == model.num_classes:
+        model.spec = replace(model.spec, label_names=saved.label_names, clip=_clip_for(saved.clip, options))
+    return model
+
+
+def _label_names(saved: Saved | None, card: Card | None, num_classes: int) -> tuple[str, ...]:
+    """Names of the classes, where they are known and as many as the classifier has rows."""
+    order = find_order(card.labels) if card and not saved else None
+    names = saved.label_names if saved else order.names if order else ()
+    return names if len(names) == num_classes else ()
 
 
 def _head_form(classifier: Classifier, global_pool: str | None, drop_rate: float | None) -> Classifier:

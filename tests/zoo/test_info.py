@@ -70,7 +70,24 @@ def test_released_weights_bring_licence_files_numbers_and_conflicts(monkeypatch)
     for expected in ["me/toy/toy.pth at main", "sha256 not known yet", "MIT", "K400 top-1 81.5 (Table 2)", "disagree"]:
         assert expected in text
     assert "8 x 32 px, uniform" in text
-    assert "vit_pico.toy_f8" in printed(info.table_of(["vit_pico.toy_f8"]))
+    told = info.facts("vit_pico.toy_f8")
+    assert (told["weight_licence"], told["embed_dim"], told["sources"][0]["hf_file"]) == ("MIT", 64, "toy.pth")
+    assert json.loads(json.dumps(told))["notes"][-1] == "the table and the file disagree"
+
+
+def test_weights_that_no_network_takes_are_told_all_the_same(monkeypatch):
+    card = Card(
+        architecture="umt_mm_base",
+        tag="pt_25m",
+        weights=Weights(sources=(Source(url="https://example.org/b16_25m.pth"),)),
+        clip=ClipSpec(num_frames=12, sampling="uniform", img_size=224),
+        missing="the text encoder is not part of the zoo",
+    )
+    monkeypatch.setattr("zoo.cards.CARDS", (card,))
+    text = printed(info.describe("umt_mm_base.pt_25m"))
+    for expected in ["the text encoder is not part of the zoo", "https://example.org/b16_25m.pth", "12 x 224 px"]:
+        assert expected in text
+    assert info.facts("umt_mm_base.pt_25m")["missing"] == "the text encoder is not part of the zoo"
 
 
 def test_an_attentive_classifier_is_not_said_to_pool():

@@ -12,6 +12,7 @@ from tests.support import manifest
 from zoo import registry
 from zoo.card import Card, Classifier, ClipSpec, Source, Weights
 from zoo.cards import ARCHITECTURES
+from zoo.data.labels import ORDERS
 
 NAMES = [architecture.name for architecture in ARCHITECTURES]
 PICO = "vit_pico"
@@ -172,7 +173,7 @@ def test_cards_of_networks_that_do_not_exist_yet_are_listed_and_refused_with_the
     assert name in zoo.list_pretrained()
     assert "vjepa_large_16_224.videomix2m" in zoo.list_models(pretrained=True, family="vjepa")
     for refused in (name, "vjepa2_ac_giant_16_256"):
-        with pytest.raises(ValueError, match="vjepa2_ac_giant_16_256.droid' cannot be built: the action-cond"):
+        with pytest.raises(ValueError, match=r"vjepa2_ac_giant_16_256\.droid' cannot be built: the action-cond"):
             zoo.create_model(refused)
 
 
@@ -228,3 +229,20 @@ def test_an_unknown_pooling_is_refused_at_once():
         zoo.create_model("vit_pico", global_pool="foo")
     with pytest.raises(ValueError, match="unknown pooling 'foo'"):
         zoo.create_model("vit_pico").reset_classifier(3, "foo")
+
+
+@pytest.mark.parametrize(("labels", "first"), [("k400_opengvlab", "riding a bike"), ("k400_vjepa", ""), ("", "")])
+def test_a_card_names_its_classes_where_their_order_is_known(labels, first, monkeypatch):
+    monkeypatch.delenv("ZOO_LABELS", raising=False)
+    spec = zoo.get_architecture(PICO).clip
+    card = Card(architecture=PICO, tag="toy", weights=Weights(sources=(), num_classes=400), clip=spec, labels=labels)
+    monkeypatch.setattr("zoo.cards.CARDS", (card,))
+    names = zoo.create_model(f"{PICO}.toy").spec.label_names
+    assert (names[0] if names else "") == first
+    assert zoo.create_model(f"{PICO}.toy", num_classes=7).spec.label_names == ()
+
+
+@pytest.mark.parametrize("card", registry.released().values(), ids=lambda it: it.name)
+def test_every_card_names_a_class_order_that_there_is_with_as_many_classes(card):
+    if card.labels:
+        assert ORDERS[card.labels].num_classes == card.weights.num_classes

@@ -1,0 +1,297 @@
+"""Video and image networks of transformers as video backbones, from modules that somebody else has built.
+
+Their blocks are used as they are; stem and tables get our names. `backbones.frozen` builds the modules, this file does
+not import transformers. All tokens are computed: none of these can drop any.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from backbones.contract import Backbone, Features, Grid, Pool
+from backbones.positions import register_positions, resize_grid_table, resize_spatial_table
+from backbones.teacher import as_frames
+
+
+class Anatomy(NamedTuple):
+    """Where a network of transformers keeps its parts, and how it sees a clip.
+
+    Attributes:
+        blocks: path of the blocks.
+        conv: path of the convolution that cuts patches or tubelets.
+        norm: path of the final norm.
+        pool: how its own classifiers summarise the tokens.
+        summary: path of the class token; empty for none.
+        table: path of the position table, class token's row first; empty for none.
+        time_table: path of the table over frames.
+        pre_norm: path of a norm before the blocks.
+        sees: "clips" whole, "frames" one by one, or "divided": whole, its tokens ordered by place and then time.
+        fixed: which sides of a clip its blocks are bound to: "none", the pictures' "size", or "all".
+    """
+
+    blocks: str
+    conv: str
+    norm: str
+    pool: Pool
+    summary: str = ""
+    table: str = ""
+    time_table: str = ""
+    pre_norm: str = ""
+    sees: Literal["clips", "frames", "divided"] = "clips"
+    fixed: Literal["none", "size", "all"] = "none"
+
+
+# By `config.model_type` of transformers.
+ANATOMIES = {
+    "vjepa2": Anatomy(
+        blocks="encoder.layer",
+        conv="encoder.embeddings.patch_embeddings.proj",
+        norm="encoder.layernorm",
+        pool="mean",
+        fixed="size",  # the rotary positions of its attention count columns by the configured size
+    ),
+    "timesformer": Anatomy(
+        blocks="encoder.layer",
+        conv="embeddings.patch_embeddings.projection",
+        norm="layernorm",
+        pool="cls",
+        summary="embeddings.cls_token",
+        table="embeddings.position_embeddings",
+        time_table="embeddings.time_embeddings",
+        sees="divided",
+        fixed="all",  # its blocks take the token axis apart by the configured frames and columns
+    ),
+    "vivit": Anatomy(
+        blocks="layers",
+        conv="embeddings.patch_embeddings.projection",
+        norm="layernorm",
+        pool="cls",
+        summary="embeddings.cls_token",
+        table="embeddings.position_embeddings",
+    ),
+    "clip_vision_model": Anatomy(
+        blocks="encoder.layers",
+        conv="embeddings.patch_embedding",
+        norm="post_layernorm",
+        pool="mean",
+        summary="embeddings.class_embedding",
+        table="embeddings.position_embedding.weight",
+        pre_norm="pre_layrnorm",
+        sees="frames",
+    ),
+    "dinov2": Anatomy(
+        blocks="encoder.layer",
+        conv="embeddings.patch_embeddings.projection",
+        norm="layernorm",
+        pool="mean",
+        summary="embeddings.cls_token",
+        table="embeddings.position_embeddings",
+        sees="frames",
+    ),
+}
+
+
+def native_clip(config: Any) -> tuple[int, int]:
+    """Frames and side in pixels of the clips that a configuration is for; an image network takes 8 frames.
+
+    Raises:
+        ValueError: for a network made for pictures that are not square.
+    """
+    side = getattr(config, "crop_size", None) or config.image_size
+    if not isinstance(side, int):
+        if len(set(side)) != 1:
+            raise ValueError(f"pictures of {side} px: the zoo's clips are square")
+        side = next(iter(side))
+    frames = getattr(config, "frames_per_clip", None) or getattr(config, "num_frames", None) or 8
+    return int(frames), int(side)
+
+
+class HfBackbone(Backbone):
+    """A network of transformers behind the contract: V-JEPA 2, TimeSformer, ViViT; CLIP and DINOv2 on every frame.
+
+    Features are `last_hidden_state`, patch tokens in raster order; CLIP's has its post-norm besides, which it applies
+    to the class token alone. Networks of frames give the class token's mean over frames as their prefix.
+
+    Args:
+        model: the module of transformers.
+
+    Raises:
+        ValueError: for a kind of network that is not in `ANATOMIES`.
+    """
+
+    drops_tokens = False
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        whole: Any = model
+        config, kind = whole.config, whole.config.model_type
+        if kind not in ANATOMIES:
+            raise ValueError(f"no adapter for {kind!r} of transformers; there are {', '.join(sorted(ANATOMIES))}")
+        # Before transformers 5, CLIP's parts lay one level deeper, and ViViT's blocks in an encoder.
+        parts = getattr(whole, "vision_model", whole)
+        self.anatomy = anatomy = ANATOMIES[kind]
+        self.pool = anatomy.pool
+        self.blocks = (
+            _at(parts, anatomy.blocks) if hasattr(parts, anatomy.blocks.split(".")[0]) else parts.encoder.layer
+        )
+        self.norm = _at(parts, anatomy.norm)
+        self.embed_dim, self.depth = config.hidden_size, len(self.blocks)
+        conv: Any = _at(parts, anatomy.conv)
+        self.patch_embed = nn.ModuleDict({"proj": conv})
+        self.tubelet = (*(1,) * (3 - len(conv.kernel_size)), *conv.kernel_size)
+        self.cls_token, self.pos_embed, self.temporal_pos_embed = (
+            _at(parts, path) if path else None for path in (anatomy.summary, anatomy.table, anatomy.time_table)
+        )
+        self.pre_norm = _at(parts, anatomy.pre_norm) if anatomy.pre_norm else nn.Identity()
+        self.native = native_clip(config)
+        frames, side = self.native
+        rows = side // self.tubelet[1]
+        self.table_grid = Grid(frames // self.tubelet[0] if anatomy.sees == "clips" else 1, rows, rows)
+
+    def grid(self, video: Float[Tensor, "batch 3 frames height width"]) -> Grid:
+        """See `Backbone.grid`.
+
+        Raises:
+            ValueError: also for clips of another size or length than the network's blocks are bound to.
+        """
+        found = super().grid(video)
+        frames, side = self.native
+        wrong_size = self.anatomy.fixed != "none" and tuple(video.shape[3:]) != (side, side)
+        if wrong_size or (self.anatomy.fixed == "all" and video.shape[2] != frames):
+            length = f"{frames} frames" if self.anatomy.fixed == "all" else "any number of frames"
+            raise ValueError(
+                f"this network is bound to clips of {length} of {side} x {side} px, got {video.shape[2]} frames of "
+                f"{video.shape[3]} x {video.shape[4]} px"
+            )
+        return found
+
+    def forward_intermediates(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        layers: Sequence[int],
+        keep: Int64[Tensor, "batch tokens"] | None = None,
+        *,
+        norm: bool = True,
+    ) -> list[Features]:
+        """See `Backbone.forward_intermediates`.
+
+        Raises:
+            ValueError: also for any `keep`.
+        """
+        self.refuse(keep)
+        wanted, grid = self.resolve_layers(layers), self.grid(video)
+        x = self.pre_norm(self._embed(video, grid))
+        found = {}
+        for index in range(max(wanted, default=-1) + 1):
+            # The second argument is a mask, or a wish for attention maps: none of either.
+            out = self.run_block(index, x, None)
+            x = out[0] if isinstance(out, tuple) else out
+            if index in wanted:
+                found[index] = self._features(self.norm(x) if norm else x, len(video), grid)
+        return [found[index] for index in wanted]
+
+    def _embed(
+        self, video: Float[Tensor, "batch 3 frames height width"], grid: Grid
+    ) -> Float[Tensor, "sequences sequence dim"]:
+        """Class token and patches with their positions, in the network's own order."""
+        flat = self.patch_embed["proj"].weight.ndim == 4
+        pixels = as_frames(video, (video.shape[3], video.shape[4])) if flat else video
+        patches = self.patch_embed["proj"](pixels).flatten(2).transpose(1, 2)
+        if self.pos_embed is None or self.cls_token is None:
+            return patches
+        cls_row, table = self.pos_embed.reshape(1, -1, self.embed_dim).split([1, self.table_grid.num_tokens], 1)
+        patches = patches + self._table(table, grid)
+        cls = self.cls_token.reshape(1, 1, -1) + cls_row
+        if self.temporal_pos_embed is not None:
+            patches = patches.unflatten(0, (len(video), -1)) + self.temporal_pos_embed[:, :, None]
+            patches = patches.transpose(1, 2).flatten(1, 2)
+        elif self.anatomy.sees == "divided":
+            raise ValueError("a TimeSformer of single frames is not supported: it has no table over frames")
+        return torch.cat([cls.expand(len(patches), -1, -1), patches], 1)
+
+    def _table(self, table: Float[Tensor, "1 old dim"], grid: Grid) -> Float[Tensor, "1 new dim"]:
+        """The position table at the size of a clip."""
+        if self.anatomy.sees == "clips":
+            return resize_grid_table(table, self.table_grid, grid)
+        return resize_spatial_table(table, self.table_grid[1:], grid[1:])
+
+    def _features(self, x: Float[Tensor, "sequences sequence dim"], clips: int, grid: Grid) -> Features:
+        """Tokens in raster order, and what stands before them."""
+        num_prefix = int(self.cls_token is not None)
+        prefix, tokens = x.split([num_prefix, x.shape[1] - num_prefix], 1)
+        if self.anatomy.sees == "frames":
+            prefix = prefix.unflatten(0, (clips, -1)).mean(1)
+            tokens = tokens.unflatten(0, (clips, -1)).flatten(1, 2)
+        elif self.anatomy.sees == "divided":
+            tokens = tokens.unflatten(1, (-1, grid.time)).transpose(1, 2).flatten(1, 2)
+        return Features(tokens, prefix, grid, None)
+
+    def layer_of(self, parameter_name: str) -> int:
+        """See `Backbone.layer_of`."""
+        return 0 if parameter_name.startswith("pre_norm.") else super().layer_of(parameter_name)
+
+
+class HfVideoMAE(Backbone):
+    """A VideoMAE encoder of transformers; the zoo's own `videomae_*` are faster and drop tokens.
+
+    For their weights at hand as a VideoMAEModel, and for comparing. Clips of another size than the position table was
+    made for use it interpolated, which transformers does not.
+
+    Args:
+        model: transformers' VideoMAEModel.
+    """
+
+    drops_tokens = False
+    pos_embed: Tensor
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        parts: Any = model
+        config = parts.config
+        self.embed_dim, self.depth, self.pool = config.hidden_size, config.num_hidden_layers, "mean"
+        self.tubelet = (config.tubelet_size, config.patch_size, config.patch_size)
+        side = config.image_size // config.patch_size
+        self.table_grid = Grid(config.num_frames // config.tubelet_size, side, side)
+        self.patch_embed = nn.ModuleDict({"proj": parts.embeddings.patch_embeddings.projection})
+        self.blocks = parts.encoder.layer
+        # With mean pooling their final norm belongs to the classifier.
+        self.norm = parts.layernorm if parts.layernorm is not None else nn.Identity()
+        register_positions(self, "sincos", self.table_grid, self.embed_dim)
+
+    def forward_intermediates(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        layers: Sequence[int],
+        keep: Int64[Tensor, "batch tokens"] | None = None,
+        *,
+        norm: bool = True,
+    ) -> list[Features]:
+        """See `Backbone.forward_intermediates`.
+
+        Raises:
+            ValueError: also for any `keep`.
+        """
+        self.refuse(keep)
+        wanted, grid = self.resolve_layers(layers), self.grid(video)
+        patches = self.patch_embed["proj"](video).flatten(2).transpose(1, 2)
+        x = patches + resize_grid_table(self.pos_embed, self.table_grid, grid)
+        found = {}
+        for index in range(max(wanted, default=-1) + 1):
+            out = self.run_block(index, x)
+            # Blocks returned tuples before transformers 5.
+            x = out[0] if isinstance(out, tuple) else out
+            if index in wanted:
+                tokens = self.norm(x) if norm else x
+                found[index] = Features(tokens, tokens[:, :0], grid, None)
+        return [found[index] for index in wanted]
+
+
+def _at(module: nn.Module, path: str) -> Any:
+    """The module or parameter at a dotted path."""
+    found: Any = module
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
