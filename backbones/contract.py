@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 Pool = Literal["mean", "cls", "first"]
 POOLS: tuple[str, ...] = get_args(Pool)
-STEM_NAMES = ("patch_embed", "pos_embed", "temporal_pos_embed", "cls_token", "cls_pos_embed")
+STEM_NAMES = ("patch_embed", "pos_embed", "temporal_pos_embed", "cls_token", "cls_pos_embed", "norm_pre")
 
 
 def as_pool(kind: str) -> Pool:

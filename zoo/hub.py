@@ -7,6 +7,11 @@ import os
 import re
 from pathlib import Path
 
+from huggingface_hub import EvalResult as EvalResult
+from huggingface_hub import HfApi as HfApi
+from huggingface_hub import ModelCardData as ModelCardData
+from huggingface_hub import snapshot_download as snapshot_download
+
 from zoo.card import Source
 from zoo.download import DownloadError
 

@@ -1,6 +1,7 @@
 """A model filled with the released weights of its card: find or fetch, load strictly, record what was trusted."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from zoo.card import Architecture, Card, Classifier
@@ -91,6 +92,8 @@ def load_pretrained(
             raise CheckpointError(paths[-1], f"no classifier for {model.num_classes} classes is in it")
     except CheckpointError as error:
         raise _with_advice(error, [it for it, _ in wanted], paths) from None
+    if model.spec is not None:
+        model.spec = replace(model.spec, tag=card.tag)
     for (it, _), path in zip(wanted, paths, strict=True):
         remember(it.name, path)
     _logger.info("%s", report)

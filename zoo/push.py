@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from huggingface_hub import EvalResult, HfApi, ModelCardData, snapshot_download
-
 from zoo.card import Card, Reported
 from zoo.catalogue import licence_of
 from zoo.catalogue_text import clip_text
 from zoo.checkpoints import Saved, read_saved, save_checkpoint
+from zoo.hub import EvalResult, HfApi, ModelCardData, snapshot_download
 from zoo.model import VideoModel
 from zoo.suggest import natural
 

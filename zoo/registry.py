@@ -269,22 +269,8 @@ def create_model(
     architecture, card = _named(name, pretrained=pretrained)
     saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None and not pretrained else None
     classifier = _head_form(classifier or _usual_head(architecture, card, saved, num_classes), global_pool, drop_rate)
-    # A card says what its file is, against the form that the authors' other classifiers have.
-    known = {**classifier.options, **(card.overrides if card else {}), **(saved.overrides if saved else {})}
-    options = {**known, **_checked(architecture, overrides, OWN_OPTIONS)}
     classes = _num_classes(num_classes, card, saved, classifier)
-    spec = ModelSpec(
-        architecture=architecture,
-        classifier=classifier,
-        clip=_clip_for((saved or card or architecture).clip, options),
-        overrides=options,
-        label_names=_label_names(saved, card, classes),
-        tag=card.tag if card and pretrained else "",
-    )
-    backbone = architecture.build(**options)
-    model = VideoModel(
-        backbone, build_head(classifier, backbone.embed_dim, classes), spec, build_predictor(spec, backbone)
-    )
+    model = _unfilled(architecture, card, saved, classifier, classes, overrides)
     _fill(
         model,
         card if pretrained else None,
@@ -294,6 +280,30 @@ def create_model(
         inflate=as_inflation(inflate),
     )
     return model
+
+
+def _unfilled(
+    architecture: Architecture,
+    card: Card | None,
+    saved: Saved | None,
+    classifier: Classifier,
+    num_classes: int,
+    overrides: Mapping[str, Any],
+) -> VideoModel:
+    """The network with random weights."""
+    # A card says what its file is, against the form that the authors' other classifiers have.
+    known = {**classifier.options, **(card.overrides if card else {}), **(saved.overrides if saved else {})}
+    options = {**known, **_checked(architecture, overrides, OWN_OPTIONS)}
+    spec = ModelSpec(
+        architecture=architecture,
+        classifier=classifier,
+        clip=_clip_for((saved or card or architecture).clip, options),
+        overrides=options,
+        label_names=_label_names(saved, card, num_classes),
+    )
+    backbone = architecture.build(**options)
+    head = build_head(classifier, backbone.embed_dim, num_classes)
+    return VideoModel(backbone, head, spec, build_predictor(spec, backbone))
 
 
 def _usual_head(

@@ -120,7 +120,7 @@ def test_the_entry_of_the_card_is_the_one_that_is_read(publish):
     publish((card(weights={"entry": "nets.1"}), {"nets": [first, second], "epoch": 3}))
     assert_equal(zoo.create_model("vit_pico.toy", pretrained=True).state_dict(), second)
     publish((card("other", weights={"entry": "target"}), {"encoder": first}))
-    with pytest.raises(CheckpointError, match=r"no entry 'target': 'target' is not there; entries there are 'encoder'"):
+    with pytest.raises(CheckpointError, match=r"no entry 'target'; there are 'encoder'"):
         zoo.create_model("vit_pico.other", pretrained=True)
 
 
@@ -291,4 +291,3 @@ def test_an_architecture_that_only_such_cards_name_is_told_with_their_reason(pub
         zoo.create_model("umt_multimodal_large")
     assert zoo.list_models(pretrained=True, family="umt") == ["umt_multimodal_large.mm"]
     assert zoo.list_models(pretrained=True, family="vit") == []
-    assert registry.family_of("nothing_known.x") == ""

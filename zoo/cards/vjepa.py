@@ -16,7 +16,6 @@ import torch
 from backbones import vjepa
 from backbones.vit import ViT
 from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, Rule, join, rename, unsqueeze
-from zoo.cards import vjepa_weights
 
 _OPTIONAL = ("decoder.*",)
 # A training file holds `encoder`, `target_encoder` and `predictor`, each with names that begin with module.backbone;
