@@ -16,12 +16,20 @@ import torch
 from backbones import vjepa
 from backbones.vit import ViT
 from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, Rule, join, rename, unsqueeze
+from zoo.cards.vjepa_weights import ANTICIPATION as ANTICIPATION_LAYOUT
+from zoo.cards.vjepa_weights import CARDS as RELEASED
+from zoo.cards.vjepa_weights import ENCODER as ENCODER_LAYOUT
+from zoo.cards.vjepa_weights import ENCODER_2 as ENCODER_2_LAYOUT
+from zoo.cards.vjepa_weights import HF_CLASSIFIER as HF_CLASSIFIER_LAYOUT
+from zoo.cards.vjepa_weights import HF_MODEL as HF_MODEL_LAYOUT
+from zoo.cards.vjepa_weights import PROBE as PROBE_LAYOUT
+from zoo.cards.vjepa_weights import PROBE_2 as PROBE_2_LAYOUT
 
 _OPTIONAL = ("decoder.*",)
 # A training file holds `encoder`, `target_encoder` and `predictor`, each with names that begin with module.backbone;
 # `zoo.weight_files` takes the target encoder, which the authors evaluate.
 OFFICIAL = Converter(
-    name=vjepa_weights.ENCODER,
+    name=ENCODER_LAYOUT,
     needs=("pos_embed", "patch_embed.proj.weight", "blocks.*.attn.qkv.bias", "norm.weight"),
     lacks=("cls_token", "head.weight", "time_embed", "temporal_pos_embed"),
     rules=(rename("*", "backbone.*"),),
@@ -39,7 +47,7 @@ OFFICIAL_IMAGE = Converter(
     optional=_OPTIONAL,
 )
 OFFICIAL_2 = Converter(
-    name=vjepa_weights.ENCODER_2,
+    name=ENCODER_2_LAYOUT,
     needs=("patch_embed.proj.weight", "blocks.*.attn.qkv.bias", "norm.weight"),
     lacks=OFFICIAL.lacks,
     rules=(rename("*", "backbone.*"),),
@@ -68,7 +76,7 @@ _PROBE_RULES = (
 )
 # Their keys begin with module.; a file of V-JEPA 2 holds a list of them.
 OFFICIAL_PROBE = Converter(
-    name=vjepa_weights.PROBE,
+    name=PROBE_LAYOUT,
     needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.proj.weight", "linear.weight"),
     rules=_PROBE_RULES,
     # The authors' code has this layer and never applies it.
@@ -76,14 +84,14 @@ OFFICIAL_PROBE = Converter(
     fills=("head.*",),
 )
 OFFICIAL_PROBE_2 = Converter(
-    name=vjepa_weights.PROBE_2,
+    name=PROBE_2_LAYOUT,
     needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.q.weight", "linear.weight"),
     lacks=("pooler.cross_attention_block.xattn.proj.weight",),
     rules=_PROBE_RULES,
     fills=("head.*",),
 )
 OFFICIAL_ANTICIPATION = Converter(
-    name=vjepa_weights.ANTICIPATION,
+    name=ANTICIPATION_LAYOUT,
     needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.q.weight", "*_classifier.weight"),
     rules=(*_PROBE_RULES[:3], rename("*_classifier.*", "head.linears.*.*")),
     fills=("head.*",),
@@ -129,7 +137,7 @@ def _hf_predictor(num_mask_tokens: int) -> tuple[Rule, ...]:
 def transformers_model(num_mask_tokens: int = 10) -> Converter:
     """Layout of transformers' VJEPA2Model, encoder and predictor; every released file has 10 mask tokens."""
     return Converter(
-        name=vjepa_weights.HF_MODEL,
+        name=HF_MODEL_LAYOUT,
         needs=("encoder.layer.*.attention.query.weight", "predictor.embeddings.mask_tokens"),
         rules=(*_hf_encoder(""), *_hf_predictor(num_mask_tokens)),
     )
@@ -153,7 +161,7 @@ def _hf_classifier() -> Converter:
         rules += [rename(f"{prefix}.layer_norm{index}.*", f"{name}.norm{index}.*") for index in (1, 2)]
         rules.append(rename(f"{prefix}.mlp.*", f"{name}.mlp.*"))
     return Converter(
-        name=vjepa_weights.HF_CLASSIFIER,
+        name=HF_CLASSIFIER_LAYOUT,
         needs=("vjepa2.encoder.layer.*.attention.query.weight", "classifier.weight"),
         rules=(*_hf_encoder("vjepa2."), *rules),
         # Transformers' classifiers carry a predictor that they never call.
@@ -274,4 +282,4 @@ ARCHITECTURES = (
     _pico("vjepa_pico", "vjepa"),
     _pico("vjepa2_pico", "vjepa2"),
 )
-CARDS: tuple[Card, ...] = vjepa_weights.CARDS
+CARDS: tuple[Card, ...] = RELEASED
