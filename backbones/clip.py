@@ -106,6 +106,25 @@ class ClipBackbone(Backbone):
         return [found[index] for index in wanted]
 
 
+# OpenAI's names of the parts of CLIP's image encoder, and transformers' names.
+_OPENAI = {
+    "class_embedding": "vision_model.embeddings.class_embedding",
+    "positional_embedding": "vision_model.embeddings.position_embedding.weight",
+    "conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+    "ln_pre.": "vision_model.pre_layrnorm.",
+    "ln_post.": "vision_model.post_layernorm.",
+    "proj": "visual_projection.weight",
+    "transformer.resblocks.": "vision_model.encoder.layers.",
+}
+_OPENAI_BLOCK = {
+    ".ln_1.": ".layer_norm1.",
+    ".ln_2.": ".layer_norm2.",
+    ".attn.": ".self_attn.",
+    ".mlp.c_fc.": ".mlp.fc1.",
+    ".mlp.c_proj.": ".mlp.fc2.",
+}
+
+
 def from_openai(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of an image encoder under transformers' names; unknown names stay as they are."""
     if any(name.startswith("visual.") for name in state):
