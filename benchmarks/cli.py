@@ -17,6 +17,7 @@ SUITES = ("digits",)
 USAGE_ERROR, INTERRUPTED = 2, 130
 USER_ERRORS = (
     ("zoo.weight_files", "CheckpointError"),
+    ("zoo.convert", "ConvertError"),
     ("zoo.training.checkpoint", "RunFileError"),
     ("zoo.data.video_file", "DecodeError"),
     ("zoo.data.records", "ListError"),

@@ -20,7 +20,7 @@ from zoo.layouts import Recognised, recognise
 from zoo.load_report import LoadReport
 from zoo.model import VideoModel
 from zoo.reshape import Inflation
-from zoo.weight_files import CheckpointError, read_metadata, read_weights, unwrap
+from zoo.weight_files import CheckpointError, Contents, read_metadata, read_weights, unwrap
 
 FORMAT = 1
 METADATA_KEY = "zoo"
@@ -51,8 +51,7 @@ def load_checkpoint(
         resize_positions: interpolate learned position tables that are for another grid or clip length.
         inflate: "center" or "mean" turns image weights into video weights; the temporal table becomes zero.
         classes: rows of the file's classifier to take, in this order: range(400) for Kinetics-400 from a file of K710.
-        entry: which dictionary of the file to take, such as "encoder" or "classifiers.0"; empty for the usual one. A
-            predictor that lies beside an encoder is read with it when the model has one.
+        entry: dictionary of the file, such as "encoder" or "classifiers.0"; empty for the usual one, with its predictor.
 
     Returns:
         What became of every tensor.
@@ -68,10 +67,8 @@ def load_checkpoint(
     path = "<state dict>" if isinstance(source, Mapping) else str(source)
     contents = unwrap(source, path, entry) if isinstance(source, Mapping) else read_weights(source, entry)
     own = model.state_dict(keep_vars=True)
-    official = model.spec.architecture.converters if model.spec else ()
     try:
-        found = with_predictor(recognise(contents.state, official, own), contents.predictor, official, own)
-        _require_same_head(found.layout, model)
+        found = _under_our_names(contents, model, own)
         report = LoadReport(source=path, layout=found.layout.name)
         report.dropped.update(dict.fromkeys(contents.ignored, "not a tensor"))
         state = fit_to_model(
@@ -88,10 +85,22 @@ def load_checkpoint(
         raise CheckpointError(path, _other_architecture(source, model) or str(error)) from None
     if not isinstance(source, Mapping):
         _require_same_options(source, model)
-    with torch.no_grad():
-        for name, tensor in state.items():
-            own[name].copy_(tensor)
+    _copy(state, own)
     return report
+
+
+@torch.no_grad()
+def _copy(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        own[name].copy_(tensor)
+
+
+def _under_our_names(contents: Contents, model: VideoModel, own: Mapping[str, Tensor]) -> Recognised:
+    """What is in a file, translated; refused where its head computes something else than the model's."""
+    official = model.spec.architecture.converters if model.spec else ()
+    found = with_predictor(recognise(contents.state, official, own), contents.predictor, official, own)
+    _require_same_head(found.layout, model)
+    return found
 
 
 def with_predictor(

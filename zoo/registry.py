@@ -214,12 +214,8 @@ def create_model(
     classes_asked_for = num_classes is not None
     if num_classes is not None:
         check_classes(num_classes)
-    elif saved:
-        num_classes = saved.num_classes
-    elif classifier.questions:
-        num_classes = sum(classifier.questions.values())
     else:
-        num_classes = card.weights.num_classes if card else DEFAULT_NUM_CLASSES
+        num_classes = saved.num_classes if saved else _default_classes(classifier, card)
     spec = ModelSpec(
         architecture=architecture,
         classifier=classifier,
@@ -233,6 +229,13 @@ def create_model(
     if checkpoint_path is not None:
         _fill(model, checkpoint_path, needs_classifier=not classes_asked_for)
     return model
+
+
+def _default_classes(classifier: Classifier, card: Card | None) -> int:
+    """Classes of a head when nobody asks for a number."""
+    if classifier.questions:
+        return sum(classifier.questions.values())
+    return card.weights.num_classes if card else DEFAULT_NUM_CLASSES
 
 
 def _fill(model: VideoModel, path: str | Path, *, needs_classifier: bool) -> None:
