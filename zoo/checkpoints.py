@@ -51,7 +51,7 @@ def load_checkpoint(
         resize_positions: interpolate learned position tables that are for another grid or clip length.
         inflate: "center" or "mean" turns image weights into video weights; the temporal table becomes zero.
         classes: rows of the file's classifier to take, in this order: range(400) for Kinetics-400 from a file of K710.
-        entry: dictionary of the file, such as "encoder" or "classifiers.0"; empty for the usual one, with its predictor.
+        entry: dictionary of the file, such as "classifiers.0"; empty for the usual one, with its predictor.
 
     Returns:
         What became of every tensor.
