@@ -21,6 +21,7 @@ USAGE_ERROR, INTERRUPTED = 2, 130
 USER_ERRORS = (
     ("zoo.weight_files", "CheckpointError"),
     ("zoo.fetch", "FetchError"),
+    ("zoo.convert", "ConvertError"),
     ("zoo.training.checkpoint", "RunFileError"),
     ("zoo.data.video_file", "DecodeError"),
     ("zoo.data.labels", "LabelError"),

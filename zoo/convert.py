@@ -23,6 +23,10 @@ TARGETS = ("official", "hf", "zoo")
 COMPUTED = "backbone.pos_embed"
 
 
+class ConvertError(ValueError):
+    """A file that cannot be written in the wished layout; the message names it and says why."""
+
+
 @dataclass(kw_only=True)
 class Conversion:
     """What became of a file.
@@ -76,15 +80,16 @@ def convert(
         force: replace a file that is there already.
 
     Raises:
-        ValueError: for an unknown target or layout, when no name is given, and when several layouts would do.
-        CheckpointError: when the file cannot be read, has keys that nobody knows, does not fit the layout, or when
-            `target` is there already.
+        ValueError: for an unknown target or layout, and when no name is given.
+        ConvertError: when several layouts would do or none does, for keys that nobody knows, and when `target` is there
+            already.
+        CheckpointError: when the file cannot be read, or the new one cannot be written.
     """
     if to not in TARGETS:
         raise ValueError(f"unknown target {to!r}; choose {', '.join(map(repr, TARGETS))}")
     source, target = (Path(os.path.expanduser(path)) for path in (source, target))
     if target.exists() and not force:
-        raise CheckpointError(target, "it is there already; nothing was written (force, or --force, replaces it)")
+        raise ConvertError(f"{str(target)!r} is there already; nothing was written (force, or --force, replaces it)")
     saved = read_saved(source)
     if not name and saved is None:
         raise UnknownNameError(f"{str(source)!r} does not say which network it holds; name it (name, or --as NAME)")
@@ -107,7 +112,7 @@ def convert(
     except CheckpointError:
         raise
     except (ValueError, RuntimeError) as error:
-        raise CheckpointError(source, str(error)) from None
+        raise ConvertError(f"cannot convert {str(source)!r}: {error}") from None
     return result
 
 

@@ -105,7 +105,8 @@ def _best(found: list[Recognised], wanted: set[str]) -> Recognised:
         if any(not _equal(mine.get(name), theirs.get(name)) for name in wanted):
             names = " and ".join(repr(entry.layout.name) for entry in best)
             raise ValueError(f"it could be any of the layouts {names}; rename its keys to make it one of them")
-    return best[0]
+    # What DistributedDataParallel wrapped is somebody else's, even where its names are ours (V-JEPA's encoders).
+    return min(best, key=lambda it: it.prefix.startswith("module.") and it.layout in OWN)
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from tests.support import load, part
 from zoo.card import Classifier
-from zoo.convert import convert
+from zoo.convert import ConvertError, convert
 from zoo.registry import get_architecture
 
 HF_HEAD = Classifier(pool="mean", kind="attentive", num_heads=4, depth=2, attention_eps=1e-6)
@@ -75,7 +75,7 @@ def test_a_probe_alone_goes_there_and_back_and_says_what_its_authors_never_used(
         assert_same(load_file(theirs), part(tensors, "module."))
     else:
         # Without the unused layer it is a probe of the second form; no numbers are made up for it.
-        with pytest.raises(zoo.CheckpointError, match=r"needs 'pooler.cross_attention_block.xattn.proj.weight'"):
+        with pytest.raises(ConvertError, match=r"needs 'pooler.cross_attention_block.xattn.proj.weight'"):
             convert(ours, theirs, to="official", name=network)
         assert not theirs.exists()
 
@@ -104,9 +104,7 @@ def test_encoder_and_predictor_of_a_training_file_become_one_of_transformers_and
 
 def test_where_several_layouts_would_do_they_are_listed(tmp_path):
     zoo.save_checkpoint(small("videomae_base"), tmp_path / "a.safetensors")
-    with pytest.raises(
-        zoo.CheckpointError, match=r"choose with layout.*transformers 4 spelling.*transformers 5 spelling"
-    ):
+    with pytest.raises(ConvertError, match=r"choose with layout.*transformers 4 spelling.*transformers 5 spelling"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", to="hf")
     with pytest.raises(ValueError, match=r"unknown layout 'VideoMAE'; did you mean .*there are 'VideoMAE pretraining'"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", to="official", layout="VideoMAE")
@@ -119,7 +117,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force(tmp_path):
     zoo.save_checkpoint(small("videomae_base"), tmp_path / "a.safetensors")
     target = tmp_path / "b.safetensors"
     target.write_bytes(b"precious")
-    with pytest.raises(zoo.CheckpointError, match="it is there already; nothing was written"):
+    with pytest.raises(ConvertError, match="is there already; nothing was written"):
         convert(tmp_path / "a.safetensors", target, to="official")
     assert target.read_bytes() == b"precious"
     convert(tmp_path / "a.safetensors", target, to="official", force=True)
@@ -132,7 +130,7 @@ def test_a_file_that_does_not_say_its_network_needs_a_name(tmp_path):
     save_file({"blocks.0.x": torch.ones(1)}, tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="does not say which network it holds; name it"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", to="zoo")
-    with pytest.raises(zoo.CheckpointError, match="have no layout known"):
+    with pytest.raises(ConvertError, match="have no layout known"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", to="zoo", name="videomae_base")
 
 
@@ -140,14 +138,14 @@ def test_keys_that_nobody_knows_are_not_lost_silently(tmp_path):
     zoo.save_checkpoint(small("videomae_base"), tmp_path / "a.safetensors")
     convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", to="official")
     save_file({**load_file(tmp_path / "b.safetensors"), "extra.bias": torch.ones(1)}, tmp_path / "c.safetensors")
-    with pytest.raises(zoo.CheckpointError, match=r"1 keys are not known \(extra.bias"):
+    with pytest.raises(ConvertError, match=r"1 keys are not known \(extra.bias"):
         convert(tmp_path / "c.safetensors", tmp_path / "d.safetensors", to="zoo", name="videomae_base")
 
 
 def test_a_head_is_not_written_for_networks_that_compute_something_else_with_it(tmp_path):
     sixteen = Classifier(pool="mean", kind="attentive", num_heads=8, depth=2, attention_eps=1e-6)
     zoo.save_checkpoint(small("vjepa2_large_16_256", sixteen), tmp_path / "a.safetensors")
-    with pytest.raises(zoo.CheckpointError, match="transformers' have num_heads=4, this head has 8"):
+    with pytest.raises(ConvertError, match="transformers' have num_heads=4, this head has 8"):
         convert(
             tmp_path / "a.safetensors",
             tmp_path / "b.safetensors",

@@ -16,20 +16,14 @@ import torch
 from backbones import vjepa
 from backbones.vit import ViT
 from zoo.card import Architecture, Card, Classifier, ClipSpec, Converter, Rule, join, rename, unsqueeze
-from zoo.cards.vjepa_weights import ANTICIPATION as ANTICIPATION_LAYOUT
+from zoo.cards.vjepa_weights import ANTICIPATION, ENCODER, ENCODER_2, HF_CLASSIFIER, HF_MODEL, PROBE, PROBE_2
 from zoo.cards.vjepa_weights import CARDS as RELEASED
-from zoo.cards.vjepa_weights import ENCODER as ENCODER_LAYOUT
-from zoo.cards.vjepa_weights import ENCODER_2 as ENCODER_2_LAYOUT
-from zoo.cards.vjepa_weights import HF_CLASSIFIER as HF_CLASSIFIER_LAYOUT
-from zoo.cards.vjepa_weights import HF_MODEL as HF_MODEL_LAYOUT
-from zoo.cards.vjepa_weights import PROBE as PROBE_LAYOUT
-from zoo.cards.vjepa_weights import PROBE_2 as PROBE_2_LAYOUT
 
 _OPTIONAL = ("decoder.*",)
 # A training file holds `encoder`, `target_encoder` and `predictor`, each with names that begin with module.backbone;
 # `zoo.weight_files` takes the target encoder, which the authors evaluate.
 OFFICIAL = Converter(
-    name=ENCODER_LAYOUT,
+    name=ENCODER,
     needs=("pos_embed", "patch_embed.proj.weight", "blocks.*.attn.qkv.bias", "norm.weight"),
     lacks=("cls_token", "head.weight", "time_embed", "temporal_pos_embed"),
     rules=(rename("*", "backbone.*"),),
@@ -47,7 +41,7 @@ OFFICIAL_IMAGE = Converter(
     optional=_OPTIONAL,
 )
 OFFICIAL_2 = Converter(
-    name=ENCODER_2_LAYOUT,
+    name=ENCODER_2,
     needs=("patch_embed.proj.weight", "blocks.*.attn.qkv.bias", "norm.weight"),
     lacks=OFFICIAL.lacks,
     rules=(rename("*", "backbone.*"),),
@@ -76,7 +70,7 @@ _PROBE_RULES = (
 )
 # Their keys begin with module.; a file of V-JEPA 2 holds a list of them.
 OFFICIAL_PROBE = Converter(
-    name=PROBE_LAYOUT,
+    name=PROBE,
     needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.proj.weight", "linear.weight"),
     rules=_PROBE_RULES,
     # The authors' code has this layer and never applies it.
@@ -84,14 +78,14 @@ OFFICIAL_PROBE = Converter(
     fills=("head.*",),
 )
 OFFICIAL_PROBE_2 = Converter(
-    name=PROBE_2_LAYOUT,
+    name=PROBE_2,
     needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.q.weight", "linear.weight"),
     lacks=("pooler.cross_attention_block.xattn.proj.weight",),
     rules=_PROBE_RULES,
     fills=("head.*",),
 )
 OFFICIAL_ANTICIPATION = Converter(
-    name=ANTICIPATION_LAYOUT,
+    name=ANTICIPATION,
     needs=("pooler.query_tokens", "pooler.cross_attention_block.xattn.q.weight", "*_classifier.weight"),
     rules=(*_PROBE_RULES[:3], rename("*_classifier.*", "head.linears.*.*")),
     fills=("head.*",),
@@ -137,7 +131,7 @@ def _hf_predictor(num_mask_tokens: int) -> tuple[Rule, ...]:
 def transformers_model(num_mask_tokens: int = 10) -> Converter:
     """Layout of transformers' VJEPA2Model, encoder and predictor; every released file has 10 mask tokens."""
     return Converter(
-        name=HF_MODEL_LAYOUT,
+        name=HF_MODEL,
         needs=("encoder.layer.*.attention.query.weight", "predictor.embeddings.mask_tokens"),
         rules=(*_hf_encoder(""), *_hf_predictor(num_mask_tokens)),
     )
@@ -161,7 +155,7 @@ def _hf_classifier() -> Converter:
         rules += [rename(f"{prefix}.layer_norm{index}.*", f"{name}.norm{index}.*") for index in (1, 2)]
         rules.append(rename(f"{prefix}.mlp.*", f"{name}.mlp.*"))
     return Converter(
-        name=HF_CLASSIFIER_LAYOUT,
+        name=HF_CLASSIFIER,
         needs=("vjepa2.encoder.layer.*.attention.query.weight", "classifier.weight"),
         rules=(*_hf_encoder("vjepa2."), *rules),
         # Transformers' classifiers carry a predictor that they never call.
@@ -198,8 +192,8 @@ PICO_CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24, flip=False)
 SHRINK = {"img_size": 16, "num_frames": 4, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 
 # The published probes: attention by a learned query, 16 heads whatever the encoder has; four blocks in V-JEPA 2.
-PROBE = Classifier(pool="mean", kind="attentive", num_heads=16)
-PROBE_2 = Classifier(pool="mean", kind="attentive", num_heads=16, depth=4)
+HEAD = Classifier(pool="mean", kind="attentive", num_heads=16)
+HEAD_2 = Classifier(pool="mean", kind="attentive", num_heads=16, depth=4)
 
 
 def _side(build: Callable[..., ViT]) -> int:
@@ -214,7 +208,7 @@ def _vjepa(name: str, build: Callable[..., ViT], *notes: str) -> Architecture:
         family="vjepa",
         build=build,
         clip=replace(CLIP, img_size=_side(build)),
-        classifier=PROBE if name in PREDICTORS else Classifier(pool="mean"),
+        classifier=HEAD if name in PREDICTORS else Classifier(pool="mean"),
         converters=(OFFICIAL, OFFICIAL_PROBE, OFFICIAL_PREDICTOR),
         objective="vjepa",
         source="arXiv 2404.08471; facebookresearch/jepa",
@@ -231,7 +225,7 @@ def _vjepa2(name: str, build: Callable[..., ViT]) -> Architecture:
         family="vjepa2",
         build=build,
         clip=replace(CLIP_2, img_size=_side(build)),
-        classifier=PROBE_2,
+        classifier=HEAD_2,
         converters=(
             OFFICIAL_2,
             TRANSFORMERS,

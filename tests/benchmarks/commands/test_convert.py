@@ -24,7 +24,7 @@ def test_what_a_person_can_mend_is_said_in_one_line(tmp_path, capsys):
     source = tmp_path / "a.safetensors"
     zoo.save_checkpoint(zoo.create_model("vit_pico", num_classes=3), source)
     assert main(["convert", str(source), str(source), "--to", "zoo"]) != 0
-    assert "it is there already" in capsys.readouterr().err
+    assert "is there already; nothing was written" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["convert", str(source), str(source), "--to", "zoo", "--set", "depth"])
     assert "not of the form OPTION=VALUE" in capsys.readouterr().err

@@ -179,17 +179,11 @@ def official(name: str) -> Converter:
     return next(it for it in get_architecture(name).converters if it.name == CARDS[name].weights.layout)
 
 
-def layouts_like(name: str) -> set[str]:
-    """Without `module.` an encoder of V-JEPA has the names of a file of ours, and is read alike."""
-    layout = CARDS[name].weights.layout
-    return {layout, "zoo"} if layout in (vjepa_weights.ENCODER, vjepa_weights.ENCODER_2) else {layout}
-
-
 @pytest.mark.parametrize("name", EACH)
 def test_every_key_of_a_file_is_taken_once_and_strictly(name):
     card, model, file = CARDS[name], created(name), file_of(name)
     report = zoo.load_checkpoint(model, file, entry=card.weights.entry)
-    assert report.layout in layouts_like(name)
+    assert report.layout == CARDS[name].weights.layout
     own = set(model.state_dict())
     if card.task == "probe":
         assert set(report.matched) == {key for key in own if key.startswith("head.")}
@@ -250,4 +244,4 @@ def test_a_layout_is_recognised_by_its_keys_alone():
         model = created(name)
         state = zoo.weight_files.unwrap(file_of(name), name).state
         found = recognise(state, get_architecture(name).converters, model.state_dict())
-        assert found.layout.name in layouts_like(name)
+        assert found.layout.name == CARDS[name].weights.layout
