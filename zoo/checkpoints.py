@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.card import Classifier, ClipSpec, Converted, Converter
-from zoo.fitting import LINEAR, fit_to_model
+from zoo.fitting import fit_to_model
 from zoo.layouts import Recognised, recognise
 from zoo.load_report import LoadReport
 from zoo.model import VideoModel
@@ -174,8 +174,12 @@ def _require_as_stated(found: Recognised, part: Part) -> None:
     """
     if part.layout and found.layout.name != part.layout:
         raise ValueError(f"it has the layout {found.layout.name!r}, not {part.layout!r}")
-    linear = found.converted.state.get(LINEAR + "weight")
-    rows = 0 if linear is None or not linear.ndim else len(linear)
+    # One linear layer, or one for each of several questions.
+    rows = sum(
+        len(tensor)
+        for name, tensor in found.converted.state.items()
+        if name.startswith("head.linear") and name.endswith(".weight") and tensor.ndim
+    )
     if part.num_classes and rows != part.num_classes:
         raise ValueError(f"its classifier has {rows} classes, not {part.num_classes}")
 

@@ -146,19 +146,20 @@ def unwrap(value: object, path: str | Path, entry: str = "") -> Contents:
 
 
 def _entry(value: object, entry: str, path: str | Path) -> object:
-    """The part of a file under a dotted name; numbers count within lists.
+    """What stands under a dotted name; numbers count the members of a list.
 
     Raises:
-        CheckpointError: when it is not there.
+        CheckpointError: when there is no such entry, naming those that there are.
     """
-    for name in filter(None, entry.split(".")):
-        if isinstance(value, list | tuple) and name.isdecimal() and int(name) < len(value):
-            value = value[int(name)]
-        elif isinstance(value, Mapping) and name in value:
-            value = value[name]
-        else:
-            there = f"{len(value)} of them" if isinstance(value, list | tuple) else _keys(value)
-            raise CheckpointError(path, f"it has no entry {entry!r}; there are {there}")
+    for word in filter(None, entry.split(".")):
+        known = list(value) if isinstance(value, Mapping) else []
+        if isinstance(value, list | tuple):
+            known = [str(index) for index in range(len(value))]
+            value = dict(zip(known, value, strict=True))
+        if not isinstance(value, Mapping) or word not in value:
+            there = ", ".join(repr(it) for it in known[:8]) or "none"
+            raise CheckpointError(path, f"it has no entry {entry!r}: {word!r} is not there; entries there are {there}")
+        value = value[word]
     return value
 
 

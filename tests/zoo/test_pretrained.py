@@ -120,7 +120,7 @@ def test_the_entry_of_the_card_is_the_one_that_is_read(publish):
     publish((card(weights={"entry": "nets.1"}), {"nets": [first, second], "epoch": 3}))
     assert_equal(zoo.create_model("vit_pico.toy", pretrained=True).state_dict(), second)
     publish((card("other", weights={"entry": "target"}), {"encoder": first}))
-    with pytest.raises(CheckpointError, match=r"no entry 'target'; there are 'encoder'"):
+    with pytest.raises(CheckpointError, match=r"no entry 'target': 'target' is not there; entries there are 'encoder'"):
         zoo.create_model("vit_pico.other", pretrained=True)
 
 

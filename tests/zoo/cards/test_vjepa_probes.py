@@ -183,7 +183,9 @@ def test_a_list_of_several_probes_asks_which_one():
         zoo.load_checkpoint(model, {"classifiers": others})
     zoo.load_checkpoint(model, {"classifiers": others}, entry="classifiers.1")
     assert torch.equal(model.head.query, probe["module.pooler.query_tokens"])
-    with pytest.raises(zoo.CheckpointError, match=r"no entry 'classifiers.2'; there are 2 of them"):
+    with pytest.raises(
+        zoo.CheckpointError, match=r"no entry 'classifiers.2': '2' is not there; entries there are '0', '1'"
+    ):
         zoo.load_checkpoint(model, {"classifiers": others}, entry="classifiers.2")
 
 
