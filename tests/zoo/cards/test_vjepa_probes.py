@@ -189,6 +189,7 @@ def test_a_list_of_several_probes_asks_which_one():
         zoo.load_checkpoint(model, {"classifiers": others}, entry="classifiers.2")
 
 
+@pytest.mark.slow  # saves a predictor of full size; test_released_pairs fills one fast
 @torch.no_grad()
 def test_a_model_that_looks_ahead_is_made_again_from_its_own_file(tiny, tmp_path):
     side, tensors = load("vjepa/v2_action_anticipation")

@@ -30,7 +30,8 @@ def test_few_items_or_one_worker_stay_in_this_process(count, workers):
     assert answers == [(number, os.getpid()) for number in range(count)]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+# After an error torch waits 5 s for each worker before it ends it.
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_what_the_function_raises_is_raised_here(workers):
     with pytest.raises(ValueError, match="number 70 is bad"):
         list(in_order(partial(refuse, bad=70), range(100), workers=workers))
