@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+# For zoo/push.py.
 from huggingface_hub import EvalResult as EvalResult
 from huggingface_hub import HfApi as HfApi
 from huggingface_hub import ModelCardData as ModelCardData

@@ -262,10 +262,13 @@ def create_model(
         ValueError: for a value that the option does not take.
         CheckpointError: when the file does not fit; a FetchError when it cannot be had.
     """
-    form = (global_pool, drop_rate, classifier, resize_positions, inflate)
-    if isinstance(name, str) and (name.startswith(PUSHED) or foreign.is_foreign(name)):
-        make = _pushed if name.startswith(PUSHED) else _foreign
-        return make(name, pretrained, num_classes, checkpoint_path, *form, overrides)
+    if isinstance(name, str) and name.startswith(PUSHED):
+        # The weights come with it, also when nobody asks for them.
+        name, path = _pushed(name)
+        pretrained, checkpoint_path = False, checkpoint_path or path
+    if isinstance(name, str) and foreign.is_foreign(name):
+        form = (global_pool, drop_rate, classifier, resize_positions, inflate)
+        return _foreign(name, pretrained, num_classes, checkpoint_path, *form, overrides)
     architecture, card = _named(name, pretrained=pretrained)
     saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None and not pretrained else None
     classifier = _head_form(classifier or _usual_head(architecture, card, saved, num_classes), global_pool, drop_rate)
@@ -364,33 +367,12 @@ def _fill(
             raise CheckpointError(local, f"{reason}. With num_classes the model gets an untrained one")
 
 
-def _pushed(
-    name: str,
-    pretrained: bool,
-    num_classes: int | None,
-    checkpoint_path: str | Path | None,
-    global_pool: str | None,
-    drop_rate: float | None,
-    classifier: Classifier | None,
-    resize_positions: bool,
-    inflate: str | None,
-    overrides: Mapping[str, Any],
-) -> VideoModel:
-    """`create_model` for what `zoo push` wrote; the weights come with it, also when nobody asks for them."""
+def _pushed(name: str) -> tuple[str, Path]:
+    """Architecture and file of what `zoo push` wrote."""
     from zoo import push  # which knows this file
 
     path, saved = (push.read_hub if name.startswith(push.HUB_PREFIX) else push.read_folder)(name)
-    return create_model(
-        saved.architecture,
-        num_classes=num_classes,
-        checkpoint_path=checkpoint_path or path,
-        global_pool=global_pool,
-        drop_rate=drop_rate,
-        classifier=classifier,
-        resize_positions=resize_positions,
-        inflate=inflate,
-        **overrides,
-    )
+    return saved.architecture, path
 
 
 def _foreign(
