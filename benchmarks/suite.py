@@ -4,7 +4,7 @@ A suite's quirks live in its own file under `benchmarks/suites/` and nowhere els
 videos is left to `Suite.prepare`; what comes back answers for lists, hashes and decoded clips.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -28,6 +28,9 @@ class Videos(Protocol):
     def split_hash(self, task: str, split: str) -> str:
         """Hash of a list and of its videos."""
 
+    def classes(self, task: str) -> tuple[str, ...]:
+        """Names of a task's classes in the order of the labels; none for a regression."""
+
     def cache(self, *, workers: int | None = None, progress: bool = True) -> FrameCache | None:
         """All videos decoded, for suites small enough; None for others."""
 
@@ -39,12 +42,14 @@ class Task:
     Attributes:
         name: as the command line knows it.
         question: what is asked, in one sentence.
-        classes: names, in the order of the labels.
-        metric: headline metric; "top1" is averaged over videos, not over classes.
+        classes: names, in the order of the labels; empty where only the annotations hold them (`Videos.classes`).
+        num_outputs: number of classes where `classes` is empty; 1 for a regression.
+        metric: headline metric: "top1" is averaged over videos, "mean_class" and "recall5" (right among the five most
+            probable ones) over classes; "mse" is the mean squared error of a regression.
         num_frames: frames of a video; None where they vary.
-        sampling: rule that chooses the frames of a clip (see `zoo.data.sampling`).
-        clips: temporal clips per video in evaluation.
-        crops: spatial crops per clip in evaluation.
+        sampling: rule that chooses the frames of a clip (see `zoo.data.sampling`); None for the network's own.
+        clips: temporal clips per video in evaluation; None for the network's own.
+        crops: spatial crops per clip in evaluation; None for the network's own.
         flip: horizontal flips are allowed in training.
         videos_per_scene: consecutive videos of the lists that show one scene; they are not independent samples, so
             intervals and tests draw them together.
@@ -54,34 +59,39 @@ class Task:
 
     name: str
     question: str
-    classes: tuple[str, ...]
-    metric: Literal["top1"] = "top1"
+    classes: tuple[str, ...] = ()
+    num_outputs: int = 0
+    metric: Literal["top1", "mean_class", "recall5", "mse"] = "top1"
     num_frames: int | None = None
-    sampling: Literal["dense", "uniform", "segments", "vjepa"] = "uniform"
-    clips: int = 1
-    crops: int = 1
+    sampling: Literal["dense", "uniform", "segments", "vjepa"] | None = "uniform"
+    clips: int | None = 1
+    crops: int | None = 1
     flip: bool = True
     videos_per_scene: int = 1
     ceiling: float | None = None
     leak_bounds: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if bool(self.classes) == bool(self.num_outputs):
+            raise ValueError(f"task {self.name!r} needs either the names of its classes or num_outputs")
+
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
+        """Number of classes; 1 for a regression."""
+        return len(self.classes) or self.num_outputs
 
     @property
     def chance(self) -> float:
         """Accuracy of guessing among balanced classes."""
-        return 1 / len(self.classes)
+        return 1 / self.num_classes
 
     def clip_spec(self, network: ClipSpec) -> ClipSpec:
         """The clips that a network gets here: its frames, size and normalisation, this task's sampling and views."""
         return replace(
             network,
-            sampling=self.sampling,
-            clips=self.clips,
-            crops=self.crops,
+            sampling=self.sampling or network.sampling,
+            clips=self.clips or network.clips,
+            crops=self.crops or network.crops,
             flip=network.flip and self.flip,
         )
 
@@ -102,6 +112,10 @@ class Suite:
         prepare: finds or makes the videos; takes the folder that holds or will hold them (None for the default) and
             whether to show progress.
         side_px: shorter side of the videos in pixels; None where they vary or are large enough for every network.
+        sizes: lengths of the lists in public use: whose list -> split (or "task/split") -> videos. A list of another
+            length is no error; a result names the copy that its lists have the sizes of, or says that it is none.
+        train_split: the list that systems are trained on.
+        url: where the annotations are described or can be had.
     """
 
     name: str
@@ -114,6 +128,9 @@ class Suite:
     quirks: tuple[str, ...]
     prepare: Callable[[Path | None, bool], Videos]
     side_px: int | None = None
+    sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    train_split: str = "train"
+    url: str = ""
 
     def task(self, name: str) -> Task:
         """The task of a name.

@@ -50,6 +50,9 @@ class TinyVideos:
     def split_hash(self, task: str, split: str) -> str:
         return digest([task, split, VIDEOS[split]])
 
+    def classes(self, task: str) -> tuple[str, ...]:
+        return next(it.classes for it in SUITE.tasks if it.name == task)
+
     def cache(self, *, workers: int | None = None, progress: bool = True) -> FrameCache:
         file, entries, offset = self.folder / "tiny.frames", {}, 0
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,7 @@ from torch import Tensor
 from zoo.data import scenes
 from zoo.data.cache import FrameCache, cached
 from zoo.data.encode import write_video
+from zoo.data.labels import DIGITS
 from zoo.data.parallel import in_order
 from zoo.data.records import Record, read_list
 from zoo.folders import cache_root
@@ -124,6 +125,10 @@ class Digits:
     def split_hash(self, task: str, split: str) -> str:
         """Hash of a list and of the bytes of its videos."""
         return str(self.manifest["content"][_list_name(task, split)])
+
+    def classes(self, task: str) -> tuple[str, ...]:
+        """Names of a task's classes."""
+        return DIGITS[task].names
 
     def cache(self, *, workers: int | None = None, progress: bool = True) -> FrameCache:
         """All clips, decoded once into one file beside the suite."""

@@ -22,7 +22,7 @@ from zoo.batch import Batch
 from zoo.card import ClipSpec
 from zoo.data.cache import FrameCache
 from zoo.data.decode import DecodeError, probe, read_frames
-from zoo.data.records import Record
+from zoo.data.records import Record, Span
 from zoo.data.sampling import eval_index, train_index
 from zoo.data.transforms import Augment, eval_clips, train_clip
 from zoo.seeds import seed_of
@@ -50,6 +50,7 @@ class Sample(NamedTuple):
     clips: Float[Tensor, "clips 3 frames height width"]
     label: int
     row: int
+    target: float | None = None
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -59,7 +60,18 @@ def collate(samples: Sequence[Sample]) -> Batch:
         torch.cat([sample.clips for sample in samples]),
         torch.tensor([sample.label for sample in samples]).repeat_interleave(counts),
         torch.tensor([sample.row for sample in samples]).repeat_interleave(counts),
+        _targets(samples, counts),
     )
+
+
+def _targets(samples: Sequence[Sample], counts: Int64[Tensor, "videos"]) -> Float[Tensor, "clips"] | None:
+    """Targets per clip; None where no video has one."""
+    targets = [sample.target for sample in samples if sample.target is not None]
+    if not targets:
+        return None
+    if len(targets) < len(samples):
+        raise ValueError("some videos of a list have a target and some have none; a list has one kind")
+    return torch.tensor(targets).repeat_interleave(counts)
 
 
 @dataclass(frozen=True)
@@ -75,19 +87,37 @@ class Reader:
     decoder: str = "pyav"
 
     def __call__(
-        self, path: Path, choose: Callable[[int], Int64[Tensor, "frames"]]
+        self, path: Path, choose: Callable[[int], Int64[Tensor, "frames"]], span: Span | None = None
     ) -> UInt8[Tensor, "frames height width 3"]:
         """Chosen frames of a video.
 
+        Args:
+            path: the video file.
+            choose: gives frame numbers, once it knows how many frames there are.
+            span: part of the video that counts as the whole; None for all of it.
+
         Raises:
-            DecodeError: the video cannot be read.
+            DecodeError: the video cannot be read, or has no such part.
         """
         if self.cache is not None:
-            indices = choose(self.cache.num_frames(path)).tolist()
+            indices = _within(path, span, self.cache.num_frames(path), 0.0, choose)
             return torch.from_numpy(self.cache.read(path, indices))
         index = probe(path)
-        indices = choose(index.num_frames).tolist()
+        indices = _within(path, span, index.num_frames, index.fps, choose)
         return torch.from_numpy(read_frames(path, indices, decoder=self.decoder, index=index))
+
+
+def _within(
+    path: Path, span: Span | None, num_frames: int, fps: float, choose: Callable[[int], Int64[Tensor, "frames"]]
+) -> list[int]:
+    """Numbers of the frames that `choose` takes from a part of a video."""
+    if span is None:
+        return choose(num_frames).tolist()
+    try:
+        part = span.frames(num_frames, fps)
+    except ValueError as error:
+        raise DecodeError(str(path), str(error)) from None
+    return (choose(len(part)) + part.start).tolist()
 
 
 class FailureLog:
@@ -209,13 +239,15 @@ class TrainClips(Dataset[Sample]):
         for _ in range(MAX_REPLACEMENTS):
             record = self.records[position]
             try:
-                frames = self.reader(record.path, lambda length: train_index(self.spec, length, generator=generator))
+                frames = self.reader(
+                    record.path, lambda length: train_index(self.spec, length, generator=generator), record.span
+                )
             except DecodeError as error:
                 self.log.add(error)
                 position = int(torch.randint(len(self.records), (), generator=generator))
                 continue
             clips = [train_clip(frames, self.spec, self.augment, generator=generator) for _ in range(self.repeats)]
-            return Sample(torch.stack(clips), record.label, record.row)
+            return Sample(torch.stack(clips), record.label, record.row, record.target)
         raise UnreadableVideoError(
             f"{MAX_REPLACEMENTS} videos in a row could not be read: {_first_of(self.log.failures)}"
         )
@@ -244,12 +276,13 @@ class EvalClips(Dataset[Sample]):
             frames = self.reader(
                 record.path,
                 lambda length: torch.cat([eval_index(spec, length, clip=clip) for clip in range(spec.clips)]),
+                record.span,
             )
         except DecodeError as error:
             refuse([Failure(error.path, error.reason)])
             raise
         clips = [eval_clips(part, spec, crops=spec.crops) for part in frames.split(spec.num_frames)]
-        return Sample(torch.cat(clips), record.label, record.row)
+        return Sample(torch.cat(clips), record.label, record.row, record.target)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,18 +25,59 @@ HEADER_WORDS = {"path", "video", "video_path", "file", "filename", "file_name", 
 VIDEO_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
+class Span(NamedTuple):
+    """A part of a video, both ends included.
+
+    Attributes:
+        start: where it begins.
+        end: where it ends; a later end than the video's is the video's.
+        unit: what both are counted in: seconds, or frames from 0.
+    """
+
+    start: float
+    end: float
+    unit: Literal["seconds", "frames"] = "seconds"
+
+    def frames(self, num_frames: int, fps: float) -> range:
+        """The frames of the part, rounded down as VideoMamba's reader of windows does (video_sm/datasets/lvu.py).
+
+        Args:
+            num_frames: frames of the video.
+            fps: frames per second of the video; not looked at where the unit is frames.
+
+        Raises:
+            ValueError: when no frame lies in the part, or the video tells no rate.
+        """
+        if self.unit == "seconds" and fps <= 0:
+            raise ValueError(f"a part in seconds, {self.start:g} to {self.end:g}, of a video without a frame rate")
+        # A rate such as 29.999999 is a rounding error of 30 and must not lose a frame.
+        scale = fps + 1e-6 if self.unit == "seconds" else 1.0
+        first, last = int(self.start * scale), min(int(self.end * scale), num_frames - 1)
+        if not 0 <= first <= last:
+            raise ValueError(
+                f"no frame lies in the part from {self.start:g} to {self.end:g} {self.unit}: the video has "
+                f"{num_frames} frames" + (f" at {fps:g} per second" if self.unit == "seconds" else "")
+            )
+        return range(first, last + 1)
+
+
 class Record(NamedTuple):
-    """One video of a list.
+    """One video of a list, or a part of one.
 
     Attributes:
         path: the video file.
         label: class index, -1 where labels are not used.
-        row: place in the list, from 0; results are merged by it, never by file name.
+        row: what is scored: results are merged by it, never by file name. Its place in the list, from 0; several
+            records of one row are windows of one long video.
+        span: the part that the record is about; None for the whole video.
+        target: what a regression should give; None where classes are asked for.
     """
 
     path: Path
     label: int
     row: int
+    span: Span | None = None
+    target: float | None = None
 
 
 class ListError(ValueError):

@@ -1,11 +1,23 @@
 import itertools
 import pickle
 
+import numpy as np
 import pytest
+import torch
 
+from tests.zoo.data.clips import level_of, write_set
 from zoo.data.datamodule import FailurePolicy
 from zoo.data.decode import DecodeError
-from zoo.data.loading import EachOnce, EndlessBatches, FailureLog, UnreadableVideoError
+from zoo.data.loading import (
+    EachOnce,
+    EndlessBatches,
+    FailureLog,
+    Reader,
+    Sample,
+    UnreadableVideoError,
+    collate,
+)
+from zoo.data.records import Span
 
 
 def test_a_pass_over_the_list_shows_each_video_once_in_an_order_of_its_own():
@@ -57,3 +69,23 @@ def test_a_resumed_run_knows_the_failures_of_the_first(tmp_path):
     FailureLog(10, limit=0.1, file=tmp_path / "failures.jsonl").add(DecodeError("a.mp4", "why"))
     again = pickle.loads(pickle.dumps(FailureLog(10, limit=0.1, file=tmp_path / "failures.jsonl")))  # noqa: S301
     assert [failure.path for failure in again.failures] == ["a.mp4"]
+
+
+def test_a_part_of_a_video_is_read_as_if_it_were_the_whole(tmp_path):
+    (record,) = write_set(tmp_path, (24,))
+    frames = Reader()(record.path, lambda length: torch.arange(length), Span(1, 2))  # 8 frames per second
+    assert level_of(frames) == pytest.approx(4.0 * np.arange(8, 17), abs=2)
+
+
+def test_a_part_that_the_video_does_not_have_is_an_unreadable_video(tmp_path):
+    (record,) = write_set(tmp_path, (24,))
+    with pytest.raises(DecodeError, match=r"0\.mp4.*no frame lies in the part from 3 to 4 seconds"):
+        Reader()(record.path, lambda length: torch.arange(length), Span(3, 4))
+
+
+def test_targets_of_a_regression_reach_every_clip_of_their_video():
+    samples = [Sample(torch.zeros(2, 3, 1, 1, 1), -1, 0, 0.5), Sample(torch.zeros(1, 3, 1, 1, 1), -1, 1, -2.0)]
+    assert collate(samples).target.tolist() == [0.5, 0.5, -2.0]
+    assert collate([sample._replace(target=None) for sample in samples]).target is None
+    with pytest.raises(ValueError, match="some have none"):
+        collate([samples[0], samples[1]._replace(target=None)])

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from zoo.data.records import ListError, read_list
+from zoo.data.records import ListError, Span, read_list
 
 
 @pytest.fixture
@@ -131,3 +131,35 @@ def test_a_missing_list_is_a_list_error(tmp_path):
 def test_the_error_survives_pickling():
     error = pickle.loads(pickle.dumps(ListError("f.csv", 3, "label", "why")))  # noqa: S301
     assert (error.file, error.line, error.field, error.reason) == ("f.csv", 3, "label", "why")
+
+
+@pytest.mark.parametrize(
+    ("span", "frames"),
+    [
+        (Span(0, 2), range(61)),
+        (Span(1.5, 2), range(45, 61)),
+        (Span(16, 76), range(480, 900)),
+        (Span(3, 7, "frames"), range(3, 8)),
+        (Span(0, 0, "frames"), range(1)),
+    ],
+)
+def test_a_part_of_a_video_has_both_its_ends_and_ends_with_the_video(span, frames):
+    assert span.frames(900, 30.0) == frames
+
+
+def test_a_rate_with_a_rounding_error_loses_no_frame():
+    assert Span(0, 20).frames(900, 29.9999999) == range(601)
+
+
+@pytest.mark.parametrize(
+    ("span", "fps", "says"),
+    [
+        (Span(31, 40), 30.0, "900 frames at 30 per second"),
+        (Span(900, 910, "frames"), 30.0, "from 900 to 910 frames"),
+        (Span(-2, -1), 30.0, "no frame"),
+        (Span(1, 2), 0.0, "without a frame rate"),
+    ],
+)
+def test_a_part_outside_of_the_video_is_refused(span, fps, says):
+    with pytest.raises(ValueError, match=says):
+        span.frames(900, fps)

@@ -1,0 +1,18 @@
+"""Every suite by name. A new one is one file beside this one and one line here."""
+
+from benchmarks.suite import Suite
+from benchmarks.suites import digits
+from zoo.suggest import unknown
+
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (digits.SUITE, digits.SMOKE)}
+
+
+def get_suite(name: str) -> Suite:
+    """The suite of a name.
+
+    Raises:
+        UnknownNameError: naming the closest ones.
+    """
+    if name not in SUITES:
+        raise unknown("suite", name, list(SUITES))
+    return SUITES[name]

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.listed import ListedVideos
+from zoo.data.records import Record, Span
+
+FOLDER = Path("/videos")
+TRAIN = [Record(FOLDER / "a.mp4", 0, 0), Record(FOLDER / "b.mp4", 1, 1, Span(0, 2)), Record(FOLDER / "a.mp4", 1, 2)]
+
+
+def listed(train=TRAIN, folder=FOLDER):
+    lists = {("t", "train"): train, ("t", "test"): TRAIN[:1]}
+    return ListedVideos(folder=folder, lists=lists, names={"t": ("no", "yes")})
+
+
+def test_pretraining_takes_each_part_of_a_training_video_once_and_no_label():
+    assert [record[:4] for record in listed().pretraining()] == [
+        (FOLDER / "a.mp4", -1, 0, None),
+        (FOLDER / "b.mp4", -1, 1, Span(0, 2)),
+    ]
+
+
+def test_the_split_hash_does_not_depend_on_where_the_videos_lie():
+    moved = [record._replace(path=Path("/elsewhere") / record.path.name) for record in TRAIN]
+    assert listed(moved, Path("/elsewhere")).split_hash("t", "train") == listed().split_hash("t", "train")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"label": 0}, {"span": None}, {"span": Span(0, 2, "frames")}, {"target": 1.0}, {"path": FOLDER / "c.mp4"}],
+)
+def test_the_split_hash_changes_with_whatever_changes_a_number(change):
+    changed = [TRAIN[0], TRAIN[1]._replace(**change), TRAIN[2]]
+    assert listed(changed).split_hash("t", "train") != listed().split_hash("t", "train")
+
+
+def test_a_list_that_does_not_exist_names_the_closest():
+    with pytest.raises(KeyError, match="did you mean 't/train'"):
+        listed().records("t", "trian")
