@@ -1,4 +1,5 @@
 import stat
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from tests.support import load, part
 from zoo.card import Classifier
+from zoo.checkpoints import read_saved
 from zoo.convert import ConvertError, convert
 from zoo.registry import get_architecture
 
@@ -152,3 +154,14 @@ def test_a_head_is_not_written_for_networks_that_compute_something_else_with_it(
             to="hf",
             layout="V-JEPA 2 classifier, transformers",
         )
+
+
+def test_a_file_of_ours_keeps_its_class_names_and_its_clips(tmp_path):
+    model = small("videomae_base")
+    clip = replace(model.spec.clip, clips=7, mean=(0.1, 0.2, 0.3))
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    zoo.save_checkpoint(model, first, label_names=("a", "b", "c"), clip=clip)
+    convert(first, second, to="zoo")
+    saved = read_saved(second)
+    assert saved == read_saved(first)
+    assert (saved.label_names, saved.clip) == (("a", "b", "c"), clip)

@@ -60,6 +60,13 @@ def test_weights_of_a_folder_classify_trained_or_not(kind, folder):
     assert not torch.equal(random(video), model(video))
 
 
+def test_weights_without_a_classifier_give_features_until_classes_are_asked_for(folder):
+    name = folder("dinov2")
+    features = zoo.create_model(name, pretrained=True)
+    assert (features.num_classes, zoo.create_model(name).num_classes) == (0, 400)
+    assert features.eval()(clip_for(features)).shape == (2, features.embed_dim)
+
+
 def test_a_configuration_alone_gives_random_weights_and_no_trained_ones(folder):
     name = folder("dinov2", weights=False)
     assert zoo.create_model(name).num_classes == 400
