@@ -91,7 +91,9 @@ def create(name: str, spec: ModelSpec, *, num_classes: int | None) -> VideoModel
     found = describe(name)
     loaded = found.load(spec.overrides)
     rows = len(loaded.head["linear.weight"]) if "linear.weight" in loaded.head else 0
-    keeps = rows > 0 and num_classes in (None, rows) and spec.classifier == found.architecture.classifier
+    # Dropout changes how a classifier is trained on, not what it has learned.
+    same_form = replace(spec.classifier, dropout=found.architecture.classifier.dropout) == found.architecture.classifier
+    keeps = rows > 0 and num_classes in (None, rows) and same_form
     count = rows if num_classes is None and keeps else num_classes or 0
     names = found.label_names if keeps and len(found.label_names) == rows else ()
     head = build_head(spec.classifier, loaded.backbone.embed_dim, count)

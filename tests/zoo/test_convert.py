@@ -165,3 +165,22 @@ def test_a_file_of_ours_keeps_its_class_names_and_its_clips(tmp_path):
     saved = read_saved(second)
     assert saved == read_saved(first)
     assert (saved.label_names, saved.clip) == (("a", "b", "c"), clip)
+
+
+def test_what_has_no_place_in_a_layout_is_refused_unless_the_layout_is_chosen(tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    zoo.save_checkpoint(small("vjepa_large_16_224", Classifier(pool="mean")), first)
+    with pytest.raises(ConvertError, match=r"no layout fits.*has no place for 'head\.linear\."):
+        convert(first, second, to="official")
+    assert not second.exists()
+    result = convert(first, second, to="official", layout="V-JEPA encoder")
+    assert {"head.linear.weight", "head.linear.bias"} <= set(result.dropped)
+
+
+def test_a_decoder_that_a_file_of_ours_cannot_keep_is_told(tmp_path):
+    model = small("videomae_base")
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    save_file({**model.state_dict(), "decoder.embed.weight": torch.ones(2, 2)}, first)
+    options = get_architecture("videomae_base").shrink
+    result = convert(first, second, to="zoo", name="videomae_base", options=options)
+    assert list(result.dropped) == ["decoder.embed.weight"]
