@@ -46,7 +46,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from backbones.contract import Backbone, Pool
+from backbones.contract import Backbone, Pool, as_pool
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -95,6 +95,9 @@ class ClipSpec:
         for name, valid in _CHOICES.items():
             if getattr(self, name) not in valid:
                 raise ValueError(f"ClipSpec.{name} must be one of {valid}, got {getattr(self, name)!r}")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"ClipSpec.{name} must hold 3 numbers, one per channel, got {getattr(self, name)}")
         if self.short_side is not None and self.short_side < self.img_size:
             raise ValueError(f"a crop of {self.img_size} px does not fit a short side of {self.short_side} px")
 
@@ -347,6 +350,7 @@ class Classifier:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
+        as_pool(self.pool)
         if self.kind not in ("linear", "attentive"):
             raise ValueError(f"unknown kind of classifier {self.kind!r}; choose 'linear' or 'attentive'")
         if self.questions and self.kind != "attentive":

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from backbones.meta import meta_device
-from zoo.card import Architecture, Classifier, Converter, fits
+from zoo.card import Architecture, Classifier, ClipSpec, Converter, fits
 from zoo.checkpoints import Saved, load_checkpoint, read_saved, save_checkpoint, with_predictor, write_tensors
 from zoo.layouts import OWN, Recognised, is_optional, recognise
 from zoo.model import VideoModel
@@ -103,7 +103,7 @@ def convert(
         result = Conversion(source=found.layout.name, target="zoo", written=0)
         result.dropped.update(dict.fromkeys(found.converted.dropped, "has no place in our models"))
         if to == "zoo":
-            _write_ours(found, target, name, given, saved.classifier if saved else None, result)
+            _write_ours(found, target, name, given, saved, result)
         else:
             candidates = [chosen] if chosen else layouts(architecture, to)
             if saved:
@@ -241,7 +241,7 @@ def _write_ours(
     target: Path,
     name: str,
     options: Mapping[str, Any],
-    saved: Classifier | None,
+    saved: Saved | None,
     result: Conversion,
 ) -> None:
     """Write a whole model with its description, or the head alone where the file holds a probe.
@@ -258,12 +258,18 @@ def _write_ours(
         result.target, result.written = probe.name, len(state)
         write_tensors(state, target, {"format": "pt"})
         return
-    make = _maker(found, name, options, saved)
+    make = _maker(found, name, options, saved.classifier if saved else None)
     model = make()
     report = load_checkpoint(model, dict(state))
     result.dropped.update(report.dropped)
     result.written = len(model.state_dict())
-    save_checkpoint(model, target)
+    told = saved.clip if saved else None
+    same_size = told is not None and model.spec is not None and _size(told) == _size(model.spec.clip)
+    save_checkpoint(model, target, label_names=saved.label_names if saved else (), clip=told if same_size else None)
+
+
+def _size(clip: ClipSpec) -> tuple[int, int]:
+    return clip.num_frames, clip.img_size
 
 
 def _maker(

@@ -42,6 +42,7 @@ TIMEOUT_S = 30.0  # without a byte, or with fewer than SLOWEST per second
 SLOWEST = 1000.0  # bytes per second
 ATTEMPTS = 3  # without a step forward
 PAUSE_S = 1.0  # before the second attempt; doubled for each further one
+NO_SUCH_RANGE = 416
 AGAIN = (408, 425, 429)  # answers of a server that asks for patience; so are all from 500 on
 
 
@@ -57,6 +58,10 @@ class DownloadError(RuntimeError):
         super().__init__(reason)
         self.unreachable = unreachable
         self.again = again
+
+
+class _RangeError(DownloadError):
+    """The server cannot go on where the part ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,9 @@ def _repeat(attempt: Callable[[], None], part: Path) -> None:
         try:
             return attempt()
         except DownloadError as error:
+            if isinstance(error, _RangeError):
+                # The next attempt, in this call or a later one, begins at the beginning.
+                _forget(part)
             failures = 0 if _size(part) > best else failures + 1
             best = max(best, _size(part))
             if not error.again or failures >= ATTEMPTS:
@@ -214,6 +222,8 @@ def _open(request: Request, rules: Rules) -> HTTPResponse:
     except HTTPError as error:
         error.close()
         again = error.code in AGAIN or error.code >= 500
+        if error.code == NO_SUCH_RANGE and request.has_header("Range"):
+            raise _RangeError("the server has no such range of the file", again=True) from None
         raise DownloadError(f"the server answers {error.code} {error.reason}", again=again) from None
     except (URLError, HTTPException, OSError) as error:
         raise _connection_error(error) from None
@@ -249,7 +259,7 @@ def _place(response: HTTPResponse, done: int, total: int | None) -> tuple[int, i
     if response.status == 206:
         wanted = f"bytes {done}-{(total or 0) - 1}/{total}"
         if not done or response.headers.get("Content-Range", "").strip().lower() != wanted:
-            raise DownloadError(f"the server sends another range than {wanted!r}")
+            raise _RangeError(f"the server sends another range than {wanted!r}", again=bool(done))
         return done, total
     if response.status != 200:
         raise DownloadError(f"the server answers {response.status} {response.reason}")

@@ -8,7 +8,7 @@ weights of transformers is kept together with its class names, unless another nu
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -76,50 +76,30 @@ def describe(name: str) -> Foreign:
     return _timm(name, rest) if prefix == "timm" else _hf(name, os.path.expanduser(rest))
 
 
-def create(
-    name: str,
-    options: Mapping[str, Any],
-    *,
-    pretrained: bool,
-    num_classes: int | None,
-    default_classes: int,
-    classifier: Classifier | None,
-    clip: Callable[[ClipSpec, Mapping[str, Any]], ClipSpec],
-    form: Callable[[Classifier], Classifier],
-) -> VideoModel:
-    """A network of another library with a head.
+def create(name: str, spec: ModelSpec, *, num_classes: int | None) -> VideoModel:
+    """A network of another library with its weights, and with its classifier where nobody asks for another one.
 
     Args:
         name: with its prefix.
-        options: checked options of its builder.
-        pretrained: with its weights.
-        num_classes: rows of the classifier; None for the classifier that comes with the weights, or the default.
-        default_classes: rows where nothing comes.
-        classifier: form of the head; None for the network's own.
-        clip: changes the clip protocol to fit the options.
-        form: changes the form of the head as asked for.
+        spec: how it is to be made.
+        num_classes: rows of the classifier; None for the classifier that comes with the weights, and for none where
+            none comes.
 
     Raises:
         ForeignError: when the network or its weights cannot be had.
     """
     found = describe(name)
-    architecture = found.architecture
-    loaded = found.load(options) if pretrained else frozen.Found(architecture.build(**options), {})
-    rows = len(loaded.head["linear.weight"]) if "linear.weight" in loaded.head else None
-    own = form(architecture.classifier)
-    keeps = rows is not None and num_classes in (None, rows) and classifier is None and own == architecture.classifier
-    count = rows if keeps and rows is not None else default_classes if num_classes is None else num_classes
-    spec = ModelSpec(
-        architecture=architecture,
-        classifier=form(classifier) if classifier else own,
-        clip=clip(architecture.clip, options),
-        overrides=dict(options),
-        label_names=found.label_names if keeps and len(found.label_names) == rows else (),
-    )
+    loaded = found.load(spec.overrides)
+    rows = len(loaded.head["linear.weight"]) if "linear.weight" in loaded.head else 0
+    # Dropout changes how a classifier is trained on, not what it has learned.
+    same_form = replace(spec.classifier, dropout=found.architecture.classifier.dropout) == found.architecture.classifier
+    keeps = rows > 0 and num_classes in (None, rows) and same_form
+    count = rows if num_classes is None and keeps else num_classes or 0
+    names = found.label_names if keeps and len(found.label_names) == rows else ()
     head = build_head(spec.classifier, loaded.backbone.embed_dim, count)
     if keeps:
         _fill(head, loaded.head, name)
-    return VideoModel(loaded.backbone, head, spec)
+    return VideoModel(loaded.backbone, head, replace(spec, label_names=names))
 
 
 def _fill(head: torch.nn.Module, state: Mapping[str, Tensor], name: str) -> None:

@@ -1,5 +1,6 @@
 """Which layout a state dict has, and its tensors under our names."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -83,6 +84,9 @@ def recognise(state: Mapping[str, Tensor], official: Iterable[Converter], names:
 def _variants(state: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """The state dict as it is, and without each prefix that all its names share."""
     prefix, variant = "", {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}
+    if len(variant) < len(state):
+        counted = Counter(name.replace(COMPILED, "") for name in state)
+        raise ValueError(f"{counted.most_common(1)[0][0]!r} is there twice, with {COMPILED!r} in its name and without")
     yield prefix, variant
     while shared := next((it for it in PREFIXES if all(name.startswith(it) for name in variant)), None):
         prefix += shared
@@ -114,7 +118,8 @@ def _equal(one: Tensor | None, other: Tensor | None) -> bool:
     if one is None or other is None:
         return one is other
     same = one.shape == other.shape and one.dtype == other.dtype
-    return same and (one.is_meta or one.data_ptr() == other.data_ptr() or bool((one == other).all()))
+    view = one.data_ptr() == other.data_ptr() and one.stride() == other.stride()
+    return same and (one.is_meta or view or bool((one == other).all()))
 
 
 def is_optional(layout: Converter, name: str) -> bool:

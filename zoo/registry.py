@@ -3,12 +3,14 @@
 import fnmatch
 import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from backbones.contract import Backbone, as_pool
+from backbones.meta import meta_device
 from zoo import cards, foreign
 from zoo.card import Architecture, Card, Classifier, ClipSpec
 from zoo.checkpoints import Saved, load_checkpoint, read_saved
@@ -199,7 +201,8 @@ def _named(name: str, *, pretrained: bool = False) -> tuple[Architecture, Card |
     Raises:
         UnknownNameError: for an unknown name, and for weights whose network does not exist.
     """
-    card = get_card(name) if isinstance(name, str) and (pretrained or has_tag(name)) else None
+    released_ones = isinstance(name, str) and (has_tag(name) or (pretrained and not foreign.is_foreign(name)))
+    card = get_card(name) if released_ones else None
     if card is not None:
         require_buildable(card)
     return get_architecture(name), card
@@ -245,8 +248,8 @@ def create_model(
         name: architecture ("videomae_base"), released weights ("videomae_base.k400_f16"), a network of another library
             ("hf:facebook/dinov2-base", "timm:NAME"), or what `zoo push` wrote ("local-dir:/path", "hf-hub:user/name").
         pretrained: load the released weights; `model.load_report` tells what became of every tensor.
-        num_classes: rows of the classifier; 0 for pooled features. None for as many as a card or a file of ours says,
-            or 400; a file must then bring its classifier.
+        num_classes: rows of the classifier; 0 for pooled features. None for as many as a card or a file of ours says
+            (a file must then bring its classifier) or as weights of another library bring, and 400 without weights.
         checkpoint_path: load this file instead; options that a file of ours records need not be repeated. With
             `pretrained` it stands for the download: it must be the very file of the card, or a folder that has it.
         global_pool: "mean", "cls" or "first" in place of the family's way to pool. Norm in the head (fc_norm) goes with
@@ -266,17 +269,19 @@ def create_model(
         # The weights come with it, also when nobody asks for them.
         name, path = _pushed(name)
         pretrained, checkpoint_path = False, checkpoint_path or path
-    if isinstance(name, str) and foreign.is_foreign(name):
-        form = (global_pool, drop_rate, classifier, resize_positions, inflate)
-        return _foreign(name, pretrained, num_classes, checkpoint_path, *form, overrides)
     architecture, card = _named(name, pretrained=pretrained)
-    saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None and not pretrained else None
+    filled_by = card if pretrained else None
+    saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None and not filled_by else None
     classifier = _head_form(classifier or _usual_head(architecture, card, saved, num_classes), global_pool, drop_rate)
     classes = _num_classes(num_classes, card, saved, classifier)
-    model = _unfilled(architecture, card, saved, classifier, classes, overrides)
+    with _damage_told(saved, architecture, checkpoint_path):
+        spec = _spec(architecture, card, saved, classifier, classes, _checked(architecture, overrides, OWN_OPTIONS))
+        if pretrained and card is None and checkpoint_path is None:
+            return foreign.create(name, spec, num_classes=num_classes)
+        model = _unfilled(spec, classes)
     _fill(
         model,
-        card if pretrained else None,
+        filled_by,
         local=checkpoint_path,
         new_classes=num_classes is not None,
         resize_positions=resize_positions,
@@ -285,28 +290,53 @@ def create_model(
     return model
 
 
-def _unfilled(
+def _spec(
     architecture: Architecture,
     card: Card | None,
     saved: Saved | None,
     classifier: Classifier,
     num_classes: int,
     overrides: Mapping[str, Any],
-) -> VideoModel:
-    """The network with random weights."""
+) -> ModelSpec:
+    """How a model is made, from what a card and a file of ours say and what the caller wants."""
     # A card says what its file is, against the form that the authors' other classifiers have.
     known = {**classifier.options, **(card.overrides if card else {}), **(saved.overrides if saved else {})}
-    options = {**known, **_checked(architecture, overrides, OWN_OPTIONS)}
-    spec = ModelSpec(
+    options = {**known, **overrides}
+    return ModelSpec(
         architecture=architecture,
         classifier=classifier,
         clip=_clip_for((saved or card or architecture).clip, options),
         overrides=options,
         label_names=_label_names(saved, card, num_classes),
     )
-    backbone = architecture.build(**options)
-    head = build_head(classifier, backbone.embed_dim, num_classes)
+
+
+def _unfilled(spec: ModelSpec, num_classes: int) -> VideoModel:
+    """The network with random weights."""
+    backbone = spec.architecture.build(**spec.overrides)
+    head = build_head(spec.classifier, backbone.embed_dim, num_classes)
     return VideoModel(backbone, head, spec, build_predictor(spec, backbone))
+
+
+@contextmanager
+def _damage_told(saved: Saved | None, architecture: Architecture, path: str | Path | None) -> Iterator[None]:
+    """Tell a failure to build that a file of ours causes from one that the caller's options cause.
+
+    Raises:
+        CheckpointError: when no model can be made from the description in the file alone.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError):
+        if saved is None or path is None:
+            raise
+        try:
+            check_classes(saved.num_classes)
+            with meta_device():
+                _unfilled(_spec(architecture, None, saved, saved.classifier, saved.num_classes, {}), saved.num_classes)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(path, f"its description of the model is damaged ({error})") from None
+        raise
 
 
 def _usual_head(
@@ -373,47 +403,6 @@ def _pushed(name: str) -> tuple[str, Path]:
 
     path, saved = (push.read_hub if name.startswith(push.HUB_PREFIX) else push.read_folder)(name)
     return saved.architecture, path
-
-
-def _foreign(
-    name: str,
-    pretrained: bool,
-    num_classes: int | None,
-    checkpoint_path: str | Path | None,
-    global_pool: str | None,
-    drop_rate: float | None,
-    classifier: Classifier | None,
-    resize_positions: bool,
-    inflate: str | None,
-    overrides: Mapping[str, Any],
-) -> VideoModel:
-    """`create_model` for a network of another library."""
-    saved = read_saved(checkpoint_path, name) if checkpoint_path is not None else None
-    if num_classes is not None:
-        check_classes(num_classes)
-    options = {**(saved.overrides if saved else {}), **_checked(get_architecture(name), overrides, OWN_OPTIONS)}
-    model = foreign.create(
-        name,
-        options,
-        pretrained=pretrained and checkpoint_path is None,
-        num_classes=num_classes if num_classes is not None else saved.num_classes if saved else None,
-        default_classes=DEFAULT_NUM_CLASSES,
-        classifier=classifier or (saved.classifier if saved else None),
-        clip=_clip_for,
-        form=lambda own: _head_form(own, global_pool, drop_rate),
-    )
-    if checkpoint_path is not None:
-        _fill(
-            model,
-            None,
-            local=checkpoint_path,
-            new_classes=num_classes is not None,
-            resize_positions=resize_positions,
-            inflate=as_inflation(inflate),
-        )
-    if saved and model.spec and len(saved.label_names) == model.num_classes:
-        model.spec = replace(model.spec, label_names=saved.label_names, clip=_clip_for(saved.clip, options))
-    return model
 
 
 def _label_names(saved: Saved | None, card: Card | None, num_classes: int) -> tuple[str, ...]:

@@ -21,8 +21,10 @@ from torch import Tensor
 
 MAX_TENSORS = 20_000  # the largest released file of the families has 582; headers of 100 000 entries take seconds
 SPARE_BYTES = 2**28  # tensors that share memory, such as tied weights and expanded tables, claim more than is stored
+MAX_WRAPPERS = 8  # a pickle may hold a dictionary that contains itself; no training code puts more than three around
 # From target_encoder to encoder: networks beside each other in a file of V-JEPA, of which its authors evaluate the
-# target encoder. The last is its probe; V-JEPA 2 trains many at once and releases a list of one, `classifiers`.
+# target encoder. The classifier is its probe; V-JEPA 2 trains many at once and releases a list of one, `classifiers`.
+# Running averages (timm's and the MAE family's) count only where the weights themselves are not there.
 WRAPPERS = (
     "state_dict",
     "model",
@@ -33,6 +35,8 @@ WRAPPERS = (
     "ema_encoder",
     "encoder",
     "classifier",
+    "model_ema",
+    "state_dict_ema",
 )
 PREDICTOR = "predictor"
 _REFUSED_CLASS = re.compile(r"GLOBAL (\S+)|Trying to call .*?function (\S+)|class (\S+)", re.S)
@@ -127,6 +131,8 @@ def unwrap(value: object, path: str | Path, entry: str = "") -> Contents:
     value = _entry(value, entry, path)
     while isinstance(value, Mapping) and (inner := _wrapped(value)):
         wrappers.append(inner)
+        if len(wrappers) > MAX_WRAPPERS:
+            raise CheckpointError(path, f"its dictionaries are nested without end: {'.'.join(wrappers[:4])}...")
         value = _only(value[inner], path)
     if not isinstance(value, Mapping):
         raise CheckpointError(path, f"it holds a {type(value).__name__}, not a dictionary of tensors")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from zoo.card import Reported
     from zoo.model import VideoModel
 
+# What is not there and ends in one of these was meant as a file.
+FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".pyth")
 EXAMPLES = """\
 examples:
   zoo push runs/compare/weights/RUN.safetensors exported        a folder; create_model("local-dir:exported") reads it
@@ -59,13 +61,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _model(source: str) -> "VideoModel":
-    """The model of a checkpoint of ours, or released weights by name."""
+    """The model of a checkpoint of ours, or released weights by name.
+
+    Raises:
+        UnknownNameError: for what is neither.
+        CheckpointError: when the file is no checkpoint of the zoo.
+    """
     from zoo.checkpoints import read_saved
-    from zoo.registry import create_model
+    from zoo.registry import create_model, released
+    from zoo.suggest import UnknownNameError
     from zoo.weight_files import CheckpointError
 
-    if not Path(source).exists() and not source.endswith(".safetensors"):
-        return create_model(source, pretrained=True)
+    if not Path(source).exists() and Path(source).suffix not in FILE_ENDINGS:
+        try:
+            return create_model(source, pretrained=True)
+        except UnknownNameError as error:
+            if source in released():
+                raise
+            raise UnknownNameError(f"{error}; nor is there a file {source!r}") from None
     saved = read_saved(source)
     if saved is None:
         raise CheckpointError(source, "it does not say which model it is of: load it and save it with save_checkpoint")

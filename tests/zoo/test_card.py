@@ -39,6 +39,8 @@ def test_a_clip_spec_names_the_field_that_it_does_not_have():
         ("sampling", "sparse"),
         ("interpolation", "nearest"),
         ("channel_order", "gbr"),
+        ("mean", (0.5,)),
+        ("std", (0.5, 0.5)),
     ],
 )
 def test_a_clip_spec_that_makes_no_sense_is_refused(field, value):

@@ -1,6 +1,7 @@
 """Loading and saving through the front door, the authors' files included."""
 
 import argparse
+import json
 import os
 import pickle
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tests.support import assert_parity, load, manifest, part
 from tests.zoo.weights import assert_equal, create, snapshot, somebody_elses_weights, torch_file
 from zoo import checkpoints, registry
 from zoo.model import VideoModel
-from zoo.weight_files import CheckpointError
+from zoo.weight_files import CheckpointError, read_metadata
 
 
 @pytest.fixture
@@ -159,6 +160,34 @@ def test_a_damaged_description_is_a_checkpoint_error(weights, tmp_path, text):
     save_file(weights, tmp_path / "m.safetensors", {"zoo": text})
     with pytest.raises(CheckpointError, match="description of the model is damaged"):
         zoo.create_model("vit_pico", checkpoint_path=tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"overrides": {"bogus": 1}},
+        {"overrides": {"embed_dim": 33, "num_heads": 2}},
+        {"num_classes": -3},
+        {"classifier": {"pool": "max"}},
+        {"classifier": {"pool": "mean", "options": {"bogus": 1}}},
+        {"classifier": {"pool": "mean", "kind": "attentive", "num_heads": 7}},
+        {"classifier": {"pool": "mean", "dropout": 7.0}},
+    ],
+    ids=str,
+)
+def test_a_description_of_which_no_model_can_be_made_names_the_file(model, tmp_path, change):
+    path = tmp_path / "m.safetensors"
+    zoo.save_checkpoint(model, path)
+    text = json.loads(read_metadata(path)["zoo"])
+    save_file(model.state_dict(), path, {"zoo": json.dumps({**text, **change})})
+    with pytest.raises(CheckpointError, match=r"m\.safetensors.*description of the model is damaged"):
+        zoo.create_model("vit_pico", checkpoint_path=path)
+
+
+def test_a_wrong_option_of_the_callers_is_not_blamed_on_the_file(model, tmp_path):
+    zoo.save_checkpoint(model, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="33"):
+        zoo.create_model("vit_pico", checkpoint_path=tmp_path / "m.safetensors", embed_dim=33)
 
 
 def test_saving_refuses_what_could_not_be_read_again(model, tmp_path):

@@ -1,4 +1,5 @@
 import stat
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from tests.support import load, part
 from zoo.card import Classifier
+from zoo.checkpoints import read_saved
 from zoo.convert import ConvertError, convert
 from zoo.registry import get_architecture
 
@@ -152,3 +154,33 @@ def test_a_head_is_not_written_for_networks_that_compute_something_else_with_it(
             to="hf",
             layout="V-JEPA 2 classifier, transformers",
         )
+
+
+def test_a_file_of_ours_keeps_its_class_names_and_its_clips(tmp_path):
+    model = small("videomae_base")
+    clip = replace(model.spec.clip, clips=7, mean=(0.1, 0.2, 0.3))
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    zoo.save_checkpoint(model, first, label_names=("a", "b", "c"), clip=clip)
+    convert(first, second, to="zoo")
+    saved = read_saved(second)
+    assert saved == read_saved(first)
+    assert (saved.label_names, saved.clip) == (("a", "b", "c"), clip)
+
+
+def test_what_has_no_place_in_a_layout_is_refused_unless_the_layout_is_chosen(tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    zoo.save_checkpoint(small("vjepa_large_16_224", Classifier(pool="mean")), first)
+    with pytest.raises(ConvertError, match=r"no layout fits.*has no place for 'head\.linear\."):
+        convert(first, second, to="official")
+    assert not second.exists()
+    result = convert(first, second, to="official", layout="V-JEPA encoder")
+    assert {"head.linear.weight", "head.linear.bias"} <= set(result.dropped)
+
+
+def test_a_decoder_that_a_file_of_ours_cannot_keep_is_told(tmp_path):
+    model = small("videomae_base")
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    save_file({**model.state_dict(), "decoder.embed.weight": torch.ones(2, 2)}, first)
+    options = get_architecture("videomae_base").shrink
+    result = convert(first, second, to="zoo", name="videomae_base", options=options)
+    assert list(result.dropped) == ["decoder.embed.weight"]

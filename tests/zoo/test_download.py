@@ -176,6 +176,20 @@ def test_another_range_than_the_one_wanted_is_refused(server, target):
     assert not target.exists()
 
 
+@pytest.mark.parametrize("refusal", ["416", "another range"])
+def test_a_server_that_cannot_go_on_is_asked_for_the_whole_file(server, target, refusal):
+    def route(handler):
+        if "Range" not in handler.headers:
+            return handler.answer(BODY, ETag='"v1"')
+        if refusal == "416":
+            return handler.send_error(416)
+        return handler.answer(BODY[:9], status=206, Content_Range=f"bytes 0-8/{len(BODY)}")
+
+    get(server, target, in_turn(cut(BODY, HALF), route))
+    assert target.read_bytes() == BODY
+    assert left(target) == [target.name]
+
+
 def test_attempts_that_get_further_are_not_counted(server, target):
     def a_little_more(handler):
         start = int(handler.headers.get("Range", "bytes=0-")[6:-1])

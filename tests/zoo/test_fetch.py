@@ -301,6 +301,25 @@ def test_the_hubs_cache_is_used_and_a_damaged_blob_refused(tmp_path, monkeypatch
         get(HUB)
 
 
+def test_a_blob_that_came_damaged_from_the_hub_makes_way_for_the_url(server, tmp_path, monkeypatch):
+    damaged = in_hub_cache(tmp_path, OTHER, SHA)
+    monkeypatch.setattr(module, "hub_file", lambda source: damaged)
+    with pytest.raises(FetchError, match=f"is damaged: .*the Hugging Face hub says {SHA}"):
+        get(HUB)
+    server.routes["/a.pth"] = good(BODY)
+    assert get(Weights(sources=(*HUB.sources, Source(url=server.url("/a.pth"))))).read_bytes() == BODY
+
+
+def test_a_server_that_does_not_say_the_length_needs_a_known_hash(server):
+    def chunked(handler):
+        handler.answer(BODY, length="none", Connection="close")
+
+    server.routes["/a.pth"] = chunked
+    with pytest.raises(FetchError, match="does not say how long the file is"):
+        get(weights(server, "/a.pth"))
+    assert get(weights(server, "/a.pth", sha256=SHA)).read_bytes() == BODY
+
+
 @pytest.mark.parametrize(
     "url",
     [

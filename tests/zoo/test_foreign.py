@@ -5,6 +5,7 @@ import timm
 import torch
 
 import zoo
+from backbones import frozen
 from benchmarks import cli
 from benchmarks.efficiency import count_flops
 from benchmarks.systems import system
@@ -60,6 +61,13 @@ def test_weights_of_a_folder_classify_trained_or_not(kind, folder):
     assert not torch.equal(random(video), model(video))
 
 
+def test_weights_without_a_classifier_give_features_until_classes_are_asked_for(folder):
+    name = folder("dinov2")
+    features = zoo.create_model(name, pretrained=True)
+    assert (features.num_classes, zoo.create_model(name).num_classes) == (0, 400)
+    assert features.eval()(clip_for(features)).shape == (2, features.embed_dim)
+
+
 def test_a_configuration_alone_gives_random_weights_and_no_trained_ones(folder):
     name = folder("dinov2", weights=False)
     assert zoo.create_model(name).num_classes == 400
@@ -86,6 +94,30 @@ def test_videomae_with_mean_pooling_gives_its_own_scores(tmp_path):
     model = zoo.create_model(f"hf:{tmp_path}", pretrained=True).eval()
     video = clip_for(model)
     torch.testing.assert_close(model(video), own(video.transpose(1, 2)).logits, rtol=1e-6, atol=1e-6)
+    assert model.head.norm.eps == own.fc_norm.eps
+
+
+def test_a_linear_classifier_is_kept_in_the_form_that_it_was_trained_in_only(folder):
+    name = folder("vivit", labels=["archery", "yoga", "zumba"])
+    trained = zoo.create_model(name, pretrained=True)
+    dropped = zoo.create_model(name, pretrained=True, drop_rate=0.5)
+    pooled = zoo.create_model(name, pretrained=True, num_classes=3, global_pool="mean")
+    assert torch.equal(dropped.head.linear.weight, trained.head.linear.weight)
+    assert not torch.equal(pooled.head.linear.weight, trained.head.linear.weight)
+    assert (len(dropped.spec.label_names), pooled.spec.label_names) == (3, ())
+
+
+def test_a_classifier_of_another_form_than_the_adapter_knows_is_refused(folder, monkeypatch):
+    name = folder("vivit", labels=["archery", "yoga", "zumba"])
+    network = frozen.hf_network
+
+    def changed(source, *, pretrained):
+        found = network(source, pretrained=pretrained)
+        return found._replace(head={**found.head, "norm.weight": torch.ones(2)})
+
+    monkeypatch.setattr(frozen, "hf_network", changed)
+    with pytest.raises(ForeignError, match="another form than its adapter knows"):
+        zoo.create_model(name, pretrained=True)
 
 
 @pytest.mark.parametrize(

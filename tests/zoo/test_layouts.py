@@ -10,7 +10,7 @@ import zoo
 from tests.support import part
 from tests.zoo.weights import assert_equal, create, somebody_elses_weights
 from zoo import layouts
-from zoo.card import Converter, rename
+from zoo.card import Converter, Rule, rename
 from zoo.objectives.contract import Loss, Objective, Picture
 from zoo.recipes.recipe import Recipe
 from zoo.training.classify import Classify
@@ -98,4 +98,23 @@ def test_a_state_dict_of_two_possible_layouts_is_refused(model, weights, monkeyp
     )
     monkeypatch.setattr(layouts, "OWN", (*layouts.OWN, swapped))
     with pytest.raises(CheckpointError, match="could be any of the layouts 'zoo' and 'swapped'"):
+        zoo.load_checkpoint(model, weights)
+
+
+def test_a_tensor_that_is_there_compiled_and_plain_is_refused(model, weights):
+    double = {**weights, "head._orig_mod.linear.bias": torch.zeros(5)}
+    assert "head.linear.bias" in weights
+    with pytest.raises(CheckpointError, match=r"'head\.linear\.bias' is there twice"):
+        zoo.load_checkpoint(model, double)
+
+
+def test_a_layout_that_transposes_square_matrices_is_not_the_same(model, weights, monkeypatch):
+    turned = Rule(("*.proj.weight",), ("*.proj.weight",), lambda it: [it[0].mT], lambda it: [it[0].mT])
+    transposed = Converter(
+        name="transposed",
+        needs=("backbone.*",),
+        rules=(rename("*patch_embed.proj.weight", "*patch_embed.proj.weight"), turned, rename("*", "*")),
+    )
+    monkeypatch.setattr(layouts, "OWN", (*layouts.OWN, transposed))
+    with pytest.raises(CheckpointError, match="could be any of the layouts 'zoo' and 'transposed'"):
         zoo.load_checkpoint(model, weights)

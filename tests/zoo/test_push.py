@@ -60,6 +60,8 @@ def test_the_model_card_carries_numbers_in_the_hubs_layout(model):
     data = ModelCard(text).data
     numbers = [(it.dataset_name, it.metric_type, it.metric_value) for it in data.eval_results]
     assert sorted(numbers) == [("SSv2", "top-1", 70.8), ("digits motion", "accuracy", 0.5)]
+    # What was measured here has no page, and the hub shows a source as a link.
+    assert {it.source_url for it in data.eval_results} == {"https://example.org/table", None}
     assert (data.license, data.model_name, data.library_name) == ("cc-by-nc-4.0", "mine", "video-backbone-zoo")
     for words in ("| SSv2 | top-1 | 70.8 |", "table says 3 crops", "Licence of the weights: CC-BY-NC-4.0"):
         assert words in text
@@ -125,6 +127,10 @@ def test_the_hub_gets_the_whole_folder_in_a_new_repository(model, tmp_path):
     place, hub = save_folder(model, tmp_path / "mine"), FakeHub()
     assert push.upload(place, "me/mine", private=True, hub=hub) == "https://huggingface.co/me/mine"
     assert hub.calls == [("me/mine", True, False), ("me/mine", ["README.md", "config.json", "model.safetensors"])]
+    (tmp_path / "else").mkdir()
+    with pytest.raises(PushError, match="is no folder of a model"):
+        push.upload(tmp_path / "else", "me/mine", hub=hub)
+    assert len(hub.calls) == 2
     with pytest.raises(PushError, match="is called user/name"):
         push.upload(place, "mine", hub=hub)
     with pytest.raises(PushError, match=r"'me/mine' did not take .*: You must be logged in"):

@@ -302,3 +302,28 @@ def test_a_safetensors_file_has_no_entries(tmp_path):
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match="no entry 'encoder'"):
         read_weights(tmp_path / "a.safetensors", "encoder")
+
+
+def nested_in_itself(around):
+    value: dict = {}
+    value.update(around(value))
+    return value
+
+
+@pytest.mark.parametrize(
+    "around", [lambda it: {"model": it}, lambda it: {"classifiers": [it]}, lambda it: {"model": {"module": it}}]
+)
+def test_a_dictionary_that_contains_itself_is_refused(tmp_path, around):
+    torch.save(nested_in_itself(around), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="nested without end"):
+        read_weights(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("name", ["model_ema", "state_dict_ema"])
+def test_a_running_average_is_taken_only_where_the_weights_are_not_there(tmp_path, name):
+    weights, average = {"a": torch.ones(1)}, {"a": torch.zeros(1)}
+    torch.save({name: average, "epoch": 3}, tmp_path / "a.pth")
+    contents = read_weights(tmp_path / "a.pth")
+    assert (contents.wrapper, contents.state["a"].item()) == (name, 0)
+    torch.save({name: average, "model": weights}, tmp_path / "b.pth")
+    assert read_weights(tmp_path / "b.pth").state["a"].item() == 1

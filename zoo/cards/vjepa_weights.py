@@ -101,6 +101,7 @@ def _first_probe(name: str, row: _First, dataset: str) -> Card:
         short_side=row.side * 256 // 224 if image else None,
         clips=clips,
         crops=crops,
+        flip=dataset != "ssv2",
     )
     images = ("an image becomes a clip of 16 equal frames",) if image else ()
     url = f"{_URL}{row.folder}/{short}-probe.pth.tar"
@@ -111,7 +112,7 @@ def _first_probe(name: str, row: _First, dataset: str) -> Card:
         classifier=Classifier(pool="mean", kind="attentive", num_heads=16),
         clip=clip,
         dataset=dataset,
-        labels="ssv2" if dataset == "ssv2" else "",
+        labels={"ssv2": "ssv2", "k400": "k400_vjepa"}.get(dataset, ""),
         task="probe",
         backbone=f"{name}.videomix2m",
         reported=(Reported(dataset, _TOP1, getattr(row, dataset), _README),),

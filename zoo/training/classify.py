@@ -10,6 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms import v2
 
 from backbones.contract import Backbone
+from heads.verb_noun import VerbNounHead
 from zoo.batch import Batch
 from zoo.mixing import mix_clips, mixer_of
 from zoo.model import VideoModel
@@ -36,6 +37,9 @@ class Classify(TrainingModule):
         frozen: train the head alone. The backbone then stays in evaluation mode, without gradient and dropout.
         num_views: views per video in evaluation; None for any equal number.
 
+    Raises:
+        ValueError: for a model whose head answers several questions.
+
     Attributes:
         predictions: of the latest evaluation, one line per video; None before the first.
         accuracy: of the latest evaluation: share of videos whose most probable class is right (micro average), 0..1.
@@ -51,6 +55,9 @@ class Classify(TrainingModule):
         num_views: int | None = None,
     ) -> None:
         super().__init__(recipe, seed=seed)
+        if isinstance(model.head, VerbNounHead):
+            questions = ", ".join(model.head.linears)
+            raise ValueError(f"the model answers several questions ({questions}); classification trains one classifier")
         self.model = model
         self.frozen = frozen
         self.num_views = num_views

@@ -39,7 +39,9 @@ def test_a_checkpoint_becomes_a_folder_with_its_measured_numbers(checkpoint, tmp
     [
         ({"destination": "hf-hub:me/it"}, "say so with --yes"),
         ({"source": "no_such_model.tag"}, "unknown model"),
+        ({"source": "no_such_model.tag"}, "nor is there a file 'no_such_model.tag'"),
         ({"source": "plain.safetensors"}, "no such file"),
+        ({"source": "runs/plain.pth"}, "no such file"),
         ({"result": "nothing.json"}, "is no result of a comparison"),
     ],
 )

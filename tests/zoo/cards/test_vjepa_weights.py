@@ -116,6 +116,16 @@ def test_clips_views_and_heads_are_the_registrys():
             assert [f"{it}_classifier" for it in card.classifier.questions] == probe["heads"]
 
 
+def test_classes_are_in_the_order_of_the_authors_csv_files_where_one_is_known():
+    expected = {"ssv2": "ssv2", "k400": "k400_vjepa"}
+    for name, card in CARDS.items():
+        assert card.labels == (expected.get(card.dataset, "") if card.weights.num_classes else ""), name
+
+
+def test_left_and_right_are_part_of_something_something():
+    assert {card.clip.flip for card in CARDS.values() if card.dataset == "ssv2"} == {False}
+
+
 def test_known_conflicts_are_in_the_notes():
     for name, entry in entries().items():
         text = " ".join(CARDS[name].notes)

@@ -81,6 +81,18 @@ def test_a_network_that_guesses_is_not_blamed_on_the_order():
     assert "weights that were not loaded" in text
 
 
+def test_an_order_that_fits_hardly_better_is_not_blamed():
+    dataset, network, truth = order("k400_alphabetical"), order("k400_opengvlab"), list(range(400))
+    other = network.places_in(dataset)
+    elsewhere = [network.find(name) for name in dataset.names]
+    assert all(label != place for label, place in enumerate(other[:40]))
+    # 16 of 400 are right under the order that is believed in, 24 under the other one: neither is near the truth.
+    predictions = [*truth[:16], *elsewhere[16:40], *[truth[0]] * 360]
+    text = alarm(predictions, truth, dataset, dataset)
+    assert text.startswith("4.0%")
+    assert "It is not the class order: the best known one, 'k400_opengvlab', gives 6." in text
+
+
 def test_part_of_the_classes_of_an_order_can_be_judged():
     network = order("k400_opengvlab")
     dataset, truth = LabelOrder(order("k400_alphabetical").names[::4]), list(range(100))

@@ -63,6 +63,8 @@ def test_files_that_hold_no_order_are_refused_by_name(tmp_path, content, words):
 def test_orders_of_different_classes_do_not_map():
     with pytest.raises(ValueError, match=r"only in the first \['b'\], only in the second \['c'\]"):
         LabelOrder(("a", "b")).mapping_to(LabelOrder(("a", "c")))
+    with pytest.raises(ValueError, match=r"only in the first \[\], only in the second \['c'\]"):
+        LabelOrder(("a", "b")).mapping_to(LabelOrder(("a", "b", "c")))
 
 
 def test_the_digits_suite_names_each_of_its_classes():
@@ -162,6 +164,7 @@ def test_spellings_of_one_class_are_one_and_names_that_only_punctuation_tells_ap
     assert game.mapping_to(folders) == [1, 0]
     assert LabelOrder(("C", "C++")).mapping_to(LabelOrder(("C++", "C"))) == [1, 0]
     assert LabelOrder(("C", "C++")).find("c") is None
+    assert LabelOrder(("C", "C++", "yoga")).mapping_to(LabelOrder(("C++", "yoga", "C"))) == [2, 0, 1]
 
 
 def test_a_part_of_the_classes_maps_into_the_whole_and_the_missing_one_gets_the_closest():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from heads.verb_noun import VerbNounHead
 from tests.zoo.training.synthetic import RECIPE, TinyData, tiny_model
 from zoo.batch import Batch
 from zoo.training.classify import Classify, mixer
@@ -39,6 +40,13 @@ def test_a_frozen_backbone_is_in_evaluation_mode_whoever_trains_it():
     assert not any(part.training for part in module.model.backbone.modules())
     assert module.model.head.training
     assert not any(part.training for part in module.train().model.backbone.modules())
+
+
+def test_a_model_with_several_questions_is_refused_before_any_step():
+    model = tiny_model()
+    model.head = VerbNounHead(16, {"verb": 2, "noun": 3}, num_heads=2, depth=1)
+    with pytest.raises(ValueError, match=r"several questions \(verb, noun\)"):
+        Classify(model, RECIPE)
 
 
 def test_fine_tuning_changes_everything(tmp_path):
