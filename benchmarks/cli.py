@@ -25,7 +25,7 @@ USER_ERRORS = (
     ("zoo.training.checkpoint", "RunFileError"),
     ("zoo.data.video_file", "DecodeError"),
     ("zoo.data.labels", "LabelError"),
-    ("zoo.data.records", "ListError"),
+    ("zoo.data.list_files", "ListError"),
     ("zoo.foreign", "ForeignError"),
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
@@ -33,6 +33,7 @@ USER_ERRORS = (
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.session", "RequestError"),
     ("benchmarks.layout", "SynthError"),
+    ("benchmarks.suite", "SuiteError"),
 )
 
 # Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).

@@ -43,7 +43,7 @@ class Part(NamedTuple):
     """
 
     look: Look
-    seconds: float
+    seconds: float | int
 
 
 class Video(NamedTuple):
@@ -60,7 +60,7 @@ class Video(NamedTuple):
     test: bool = False
 
     @property
-    def seconds(self) -> float:
+    def seconds(self) -> float | int:
         """Length of the whole."""
         return sum(part.seconds for part in self.parts)
 
@@ -91,7 +91,7 @@ class Plan:
     classes: int = 4
     videos: int = 4
     seed: int = 0
-    seconds: float | None = None
+    seconds: float | int | None = None
 
     def examples(self) -> list[Example]:
         """The examples of a split, classes in turn."""
@@ -126,7 +126,7 @@ def look_of(label: int) -> Look:
     return Look(label % NUM_DIGITS, (label + label // NUM_DIGITS) % NUM_MOTIONS)
 
 
-def video_of(name: str, label: int, seconds: float, *, test: bool) -> Video:
+def video_of(name: str, label: int, seconds: float | int, *, test: bool) -> Video:
     """A video that shows one class from beginning to end."""
     return Video(name, (Part(look_of(label), seconds),), test)
 

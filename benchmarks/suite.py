@@ -16,6 +16,10 @@ from zoo.data.records import Record
 from zoo.suggest import unknown
 
 
+class SuiteError(ValueError):
+    """Files of a suite that are not there or not what they should be; the message says what and where to get it."""
+
+
 @runtime_checkable
 class Videos(Protocol):
     """A suite's videos on this machine."""

@@ -37,7 +37,7 @@ VERSION = 1
 ASPECT = 4 / 3
 # Codecs that the official releases use for these endings, as far as PyAV writes them; H.264 for all others.
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    ".avi": ("mpeg4", {"qscale": "4", "g": "12"}),
+    ".avi": ("mpeg4", {"qmin": "2", "qmax": "5", "g": "12"}),
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
 }
 H264 = ("libx264", {"g": "12", "bf": "2", "crf": "20", "preset": "superfast"})

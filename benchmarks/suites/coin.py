@@ -103,8 +103,8 @@ SUITE = Suite(
         "different remains are not comparable; what is missing fails and is listed.",
         "ViS4mer's reader leaves out AfiVmAjfTNs and cjwtcDKTQM8, which it found broken [R]; here they are kept, and "
         "reported if they cannot be read.",
-        "The whole video is the input, as in VideoMamba and V-JEPA 2; ViS4mer's features cover `start` to `end` of each "
-        "entry alone [R].",
+        "The whole video is the input, as in VideoMamba and V-JEPA 2; ViS4mer's features cover `start` to `end` of "
+        "each entry alone [R].",
         "Views differ: VideoMamba 10 clips x 3 crops (one of its eight scripts 4 x 3), V-JEPA 2 8 x 3 [R].",
         "recipe_type is the label; a class without an entry in COIN.json is called by its number.",
     ),

@@ -6,8 +6,8 @@ videos); counts and names of classes were taken from these files [D].
 A video is cut into windows that share its row, so that predictions are averaged over them:
 
 - `lvu`: 60 s every 16 s, in training and evaluation, as in VideoMamba (video_sm/datasets/lvu.py [R]);
-- `lvu_vis4mer`: 60 s every second, complete windows only, as in ViS4mer (datasets/lvu_dataset.py [R]): about 70 times as
-  many as videos;
+- `lvu_vis4mer`: 60 s every second, complete windows only, as in ViS4mer (datasets/lvu_dataset.py [R]): about 70
+  times as many as videos;
 - `lvu_whole`: the whole video at once, VideoMamba's other way ("Kinetics_sparse").
 """
 
@@ -64,7 +64,7 @@ LISTS_SOURCE = "https://github.com/md-mohaiminul/ViS4mer (data/lvu_1.0)"
 VIDEOS_SOURCE = "YouTube, or https://www.robots.ox.ac.uk/~vgg/research/condensed-movies/"
 ID = r"[A-Za-z0-9_-]{11}"
 
-Windows = Callable[[float], list[Span | None]]
+Windows = Callable[[float | int], list[Span | None]]
 
 
 class Answer(NamedTuple):
@@ -75,19 +75,19 @@ class Answer(NamedTuple):
     target: float | None
 
 
-def videomamba_windows(duration_s: float) -> list[Span | None]:
+def videomamba_windows(duration_s: float | int) -> list[Span | None]:
     """60 s every 16 s; the last ones, cut off, while at least 30 s remain; a shorter video as it is."""
     return [Span(*window) for window in window_seconds(duration_s, window_s=WINDOW_S, stride_s=STRIDE_S)]
 
 
-def vis4mer_windows(duration_s: float) -> list[Span | None]:
+def vis4mer_windows(duration_s: float | int) -> list[Span | None]:
     """60 s every second, complete windows only; a shorter video as it is."""
     last = max(0, math.floor((duration_s - WINDOW_S) / VIS4MER_STRIDE_S))
     starts = [VIS4MER_STRIDE_S * place for place in range(last + 1)]
     return [Span(start, min(start + WINDOW_S, duration_s)) for start in starts]
 
 
-def whole_video(duration_s: float) -> list[Span | None]:
+def whole_video(duration_s: float | int) -> list[Span | None]:
     """One window: the video."""
     return [None]
 
@@ -237,9 +237,7 @@ _VIDEOMAMBA_SIZES = {
 
 def _sizes(table: dict[str, tuple[int, int, int]]) -> dict[str, int]:
     return {
-        f"{task}/{split}": count
-        for task, counts in table.items()
-        for split, count in zip(SPLITS, counts, strict=True)
+        f"{task}/{split}": count for task, counts in table.items() for split, count in zip(SPLITS, counts, strict=True)
     }
 
 
