@@ -1,3 +1,4 @@
+import json
 import math
 from collections import Counter
 
@@ -7,7 +8,7 @@ from benchmarks.layout import Plan
 from benchmarks.suite import SuiteError
 from benchmarks.suites import lvu
 from tests.benchmarks.laid_out import change, lay_out, prepared
-from tests.support import load
+from tests.support import find
 from zoo.data.list_files import ListError
 from zoo.data.records import Span
 
@@ -24,7 +25,7 @@ def test_windows_share_the_row_of_their_video(tmp_path):
 
 
 def test_windows_are_those_of_videomambas_reader():
-    for case in load("videomamba/pipeline")["lvu_windows"]:
+    for case in json.loads(find("videomamba/pipeline.json").read_text())["lvu_windows"]:
         assert [list(span[:2]) for span in lvu.videomamba_windows(case["duration"])] == case["windows"]
 
 
