@@ -9,10 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from benchmarks.layout import Layout, Plan
 from zoo.card import ClipSpec
 from zoo.data.cache import FrameCache
 from zoo.data.records import Record
 from zoo.suggest import unknown
+
+
+class SuiteError(ValueError):
+    """Files of a suite that are not there or not what they should be; the message says what and where to get it."""
 
 
 @runtime_checkable
@@ -116,6 +121,7 @@ class Suite:
             length is no error; a result names the copy that its lists have the sizes of, or says that it is none.
         train_split: the list that systems are trained on.
         url: where the annotations are described or can be had.
+        layout: a generated copy in the files and folders of the official release; None where nobody wrote that down.
     """
 
     name: str
@@ -131,6 +137,7 @@ class Suite:
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     train_split: str = "train"
     url: str = ""
+    layout: Callable[[Plan], Layout] | None = None
 
     def task(self, name: str) -> Task:
         """The task of a name.

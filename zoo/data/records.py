@@ -10,18 +10,19 @@ labels without a word (blanks in paths, missing labels, header rows, pages of HT
 import csv
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-Field = Literal["file", "line", "path", "label"]
+from zoo.data.list_files import HEADER_WORDS, Line, ListError, Seen, check_path, counted, note, read_text
+
+__all__ = ["ListError", "Listed", "Record", "Span", "read_list", "read_listed"]
+
 Delimiter = Literal[" ", ","]
 
 DELIMITER_NAMES = {" ": "a blank", ",": "a comma"}
 # ASCII digits, and not too many: int() also takes "1_7" and Arabic digits.
 LABEL = re.compile(r"-?[0-9]{1,9}")
-PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-HEADER_WORDS = {"path", "video", "video_path", "file", "filename", "file_name", "label", "class", "class_id"}
 VIDEO_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
@@ -80,30 +81,16 @@ class Record(NamedTuple):
     target: float | None = None
 
 
-class ListError(ValueError):
-    """An annotation list that cannot be read without guessing.
+class Listed(NamedTuple):
+    """A list that was read.
 
     Attributes:
-        file: the list.
-        line: number of the line, from 1; 0 for the file as a whole.
-        field: what is wrong: "file", "line", "path" or "label".
-        reason: what was found, and what would be right.
+        records: its videos, in order.
+        notes: what was odd about the file but accepted.
     """
 
-    def __init__(self, file: str, line: int, field: Field, reason: str) -> None:
-        super().__init__(file, line, field, reason)
-        self.file, self.line, self.field, self.reason = file, line, field, reason
-
-    def __str__(self) -> str:
-        place = f", line {self.line}" if self.line else ""
-        return f"{self.file!r}{place}, {self.field}: {self.reason}"
-
-
-class Line(NamedTuple):
-    """A line that is not blank; `number` counts from 1."""
-
-    number: int
-    text: str
+    records: list[Record]
+    notes: tuple[str, ...]
 
 
 def read_list(
@@ -114,6 +101,18 @@ def read_list(
     outside: bool = False,
     must_exist: bool = True,
 ) -> list[Record]:
+    """Videos and labels of a list, in its order; see `read_listed`, which also tells what was odd about it."""
+    return read_listed(path, root=root, num_classes=num_classes, outside=outside, must_exist=must_exist).records
+
+
+def read_listed(
+    path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
+    outside: bool = False,
+    must_exist: bool = True,
+) -> Listed:
     """Videos and labels of a list, in its order.
 
     Args:
@@ -127,56 +126,34 @@ def read_list(
     Raises:
         ListError: for the first line that is wrong, or a file that is no list.
     """
-    file = os.fspath(path)
-    lines = list(_lines(file))
-    _refuse_foreign_content(file, lines)
+    text = read_text(path, expected="videos; expected lines such as 'clips/a.mp4 3'")
+    file, lines = text.file, text.lines
+    _refuse_header(file, lines[0])
     delimiter = _delimiter(file, lines)
     folder = Path(root) if root is not None else Path(path).parent
     records: list[Record] = []
-    seen: dict[str, tuple[int, int]] = {}
+    seen = Seen(file)
+    quoted = 0
     for row, line in enumerate(lines):
         name, label = _split(file, line, delimiter)
         _check_label(file, line.number, label, num_classes)
-        _check_path(file, line.number, name, outside=outside)
-        _check_duplicate(file, line.number, name, label, seen)
+        check_path(file, line.number, "path", name, outside=outside)
+        seen.add(line.number, "path", os.path.normpath(name), label)
+        quoted += line.text.lstrip().startswith('"')
         records.append(Record(folder / name, label, row))
         if must_exist and not records[-1].path.is_file():
             raise ListError(file, line.number, "path", f"there is no file {str(records[-1].path)!r}; is root right?")
-    return records
+    return Listed(records, text.notes + note(file, [counted(quoted, "quoted path")] if quoted else []))
 
 
-def _lines(file: str) -> Iterator[Line]:
-    try:
-        with open(file, encoding="utf-8-sig", newline=None) as stream:
-            text = stream.read()
-    except OSError as error:
-        raise ListError(file, 0, "file", f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ListError(file, line, "line", "is not UTF-8; save the list as UTF-8") from error
-    for number, content in enumerate(text.split("\n"), start=1):
-        if "\0" in content:
-            raise ListError(file, number, "line", "holds a zero byte: this is no text file")
-        if content.strip():
-            yield Line(number, content)
-
-
-def _refuse_foreign_content(file: str, lines: list[Line]) -> None:
-    if not lines:
-        raise ListError(file, 0, "file", "holds no videos; expected lines such as 'clips/a.mp4 3'")
-    number, first = lines[0].number, lines[0].text.strip()
-    if first.startswith("<"):
-        raise ListError(file, number, "file", "is a web page (HTML or XML), not a list; download the list itself")
-    if first.startswith("version https://git-lfs"):
-        raise ListError(file, number, "file", "is a git-lfs pointer, not the list; run `git lfs pull`")
-    if first.startswith(("{", "[")):
-        raise ListError(file, number, "file", "is JSON; expected lines such as 'clips/a.mp4 3'")
+def _refuse_header(file: str, line: Line) -> None:
+    first = line.text.strip()
     words = {word.strip(" \"'").lower() for word in re.split(r"[,\s]+", first)}
     if words <= HEADER_WORDS:
-        raise ListError(file, number, "line", f"{first!r} is a header row; these lists have none, remove it")
+        raise ListError(file, line.number, "line", f"{first!r} is a header row; these lists have none, remove it")
 
 
-def _delimiter(file: str, lines: list[Line]) -> Delimiter:
+def _delimiter(file: str, lines: Sequence[Line]) -> Delimiter:
     """What separates path and label in every line; decided by the first line."""
     first, *rest = [(line, _delimiter_of(file, line)) for line in lines]
     for line, found in rest:
@@ -248,23 +225,3 @@ def _check_label(file: str, number: int, label: int, num_classes: int | None) ->
         raise ListError(
             file, number, "label", f"{label} is out of range; {num_classes} classes are numbered 0 to {num_classes - 1}"
         )
-
-
-def _check_path(file: str, number: int, name: str, *, outside: bool) -> None:
-    if PROTOCOL.match(name):
-        raise ListError(file, number, "path", f"{name!r} is an address; expected a file (./{name} if it is one)")
-    if outside:
-        return
-    if Path(name).is_absolute() or re.match(r"[A-Za-z]:|[\\/]", name):
-        raise ListError(file, number, "path", f"{name!r} is absolute; make it relative to root, or pass outside=True")
-    if ".." in Path(name).parts:
-        raise ListError(file, number, "path", f"{name!r} may leave root by '..'; pass outside=True to allow it")
-
-
-def _check_duplicate(file: str, number: int, name: str, label: int, seen: dict[str, tuple[int, int]]) -> None:
-    key = os.path.normpath(name)
-    if key in seen:
-        earlier, earlier_label = seen[key]
-        labels = "again" if earlier_label == label else f"with label {label}, and label {earlier_label} before"
-        raise ListError(file, number, "path", f"{name!r} is listed {labels} (line {earlier}); list each video once")
-    seen[key] = number, label

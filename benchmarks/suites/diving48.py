@@ -1,0 +1,135 @@
+"""Diving48, version 2 of the labels: which of 48 kinds of dive it is.
+
+`Diving48_V2_train.json`, `Diving48_V2_test.json` and `Diving48_vocab.json` as published at
+http://www.svcl.ucsd.edu/projects/resound/dataset.html, and the folder `rgb` that `Diving48_rgb.tar.gz` unpacks to.
+"""
+
+import json
+from itertools import product
+from pathlib import Path
+
+from benchmarks.layout import Layout, Plan, Video, made_up_id, video_of
+from benchmarks.listed import ListedVideos
+from benchmarks.official import data_folder, find, folder_of
+from benchmarks.suite import Suite, SuiteError, Task, Videos
+from zoo.data.records import Record
+from zoo.data.tables import Json, read_json
+
+NUM_DIVES = 48
+# Take-off, somersaults, twists and position of the body.
+TOKENS_OF_A_DIVE = 4
+SPLITS = ("train", "test")
+SOURCE = "http://www.svcl.ucsd.edu/projects/resound/dataset.html"
+
+
+def prepare(root: Path | None, progress: bool) -> Videos:
+    """The lists of version 2.
+
+    Args:
+        root: holds the three JSON files (or a folder `annotations` with them) and `rgb` or `videos`.
+        progress: unused.
+
+    Raises:
+        SuiteError: no folder, no lists or lists of version 1, no videos.
+        ListError: for entries that are not Diving48's.
+    """
+    root = data_folder(root, SUITE.name)
+    names = [f"Diving48_V2_{split}.json" for split in SPLITS]
+    lists_folder = folder_of(root, (".", "annotations"), names)
+    if lists_folder is None:
+        if folder_of(root, (".", "annotations"), ("Diving48_train.json", "Diving48_test.json")):
+            raise SuiteError(
+                f"{str(root)!r} has the labels of version 1, which are obsolete; get {', '.join(names)} from {SOURCE}"
+            )
+        raise SuiteError(f"none of {', '.join(names)} is in {str(root)!r} or its annotations; get them from {SOURCE}")
+    folder = find(root, ("rgb", "videos"), what="Diving48's videos", source=SOURCE)
+    vocabulary = read_json(_there(lists_folder / "Diving48_vocab.json"))
+    dives = _dives(vocabulary)
+    notes = vocabulary.notes
+    lists: dict[tuple[str, str], list[Record]] = {}
+    for split in SPLITS:
+        read = read_json(_there(lists_folder / f"Diving48_V2_{split}.json"))
+        lists["dive", split] = _records(read, folder)
+        notes += read.notes
+    return ListedVideos(folder=folder, lists=lists, names={"dive": dives}, notes=notes)
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise SuiteError(f"{path.name} is not in {str(path.parent)!r}; get it from {SOURCE}")
+    return path
+
+
+def _dives(read: Json) -> tuple[str, ...]:
+    """Names of the dives: their four tokens."""
+    dives = [" ".join(token.text() for token in dive.items()) for dive in read.root.items()]
+    if len(dives) != NUM_DIVES or len(set(dives)) != NUM_DIVES:
+        raise read.root.error("", f"has {len(set(dives))} different dives; Diving48 has {NUM_DIVES}")
+    return tuple(dives)
+
+
+def _records(read: Json, folder: Path) -> list[Record]:
+    seen: dict[str, int] = {}
+    records = []
+    for row, entry in enumerate(read.root.items()):
+        name = entry.member("vid_name").path()
+        if name in seen:
+            raise entry.error("vid_name", f"{name!r} is also $[{seen[name]}]; list each video once")
+        seen[name] = row
+        label = entry.member("label").integer(high=NUM_DIVES - 1)
+        records.append(Record(folder / f"{name}.mp4", label, row))
+    return records
+
+
+def layout(plan: Plan) -> Layout:
+    """A generated copy: three JSON files and rgb/NAME.mp4. The tokens of the dives are made up."""
+    seconds = plan.seconds or 4.0
+    fps = 8
+    videos: list[Video] = []
+    files: dict[str, str] = {}
+    for split in SPLITS:
+        entries = []
+        for label, number in plan.examples():
+            name = f"{made_up_id('diving48', plan.seed, split, number)}_{number:05d}"
+            videos.append(video_of(f"rgb/{name}.mp4", label, seconds, test=split == "test"))
+            entries.append({"vid_name": name, "label": label, "start_frame": 0, "end_frame": round(seconds * fps)})
+        files[f"Diving48_V2_{split}.json"] = json.dumps(entries)
+    tokens = product(("Back", "Forward", "Inward", "Reverse"), ("15som", "25som", "35som"), ("NoTwis", "1Twis"))
+    dives = [[*rest, body] for rest in tokens for body in ("PIKE", "TUCK")]
+    files["Diving48_vocab.json"] = json.dumps(dives)
+    return Layout(files=files, videos=tuple(videos), fps=fps)
+
+
+SUITE = Suite(
+    name="diving48",
+    description="18,000 dives of competitions, each a few seconds; 48 kinds that differ in take-off, somersaults, "
+    "twists and position, hardly in scene. Which kind is it?",
+    tasks=(
+        Task(
+            name="dive",
+            question="Which of 48 kinds of dive is it?",
+            num_outputs=NUM_DIVES,
+            sampling=None,
+            clips=None,
+            crops=None,
+        ),
+    ),
+    splits=SPLITS,
+    test_split="test",
+    licence="not stated on its page [M]",
+    source="Li, Li and Vasconcelos, RESOUND: Towards Action Recognition without Representation Bias, ECCV 2018",
+    quirks=(
+        "Version 2 of the labels (October 2020) mends those of version 1, which are refused here: numbers on them are "
+        "not comparable, and papers do not always say which they used (Video-FocalNets issue 6) [I].",
+        "The headline is the share of videos that are right; some papers print the mean over classes, which is given "
+        "beside it.",
+        "start_frame and end_frame count within the clip and cover all of it [M]; like the published readers this one "
+        "takes the whole file.",
+        "Views differ: V-JEPA 2 takes 32 frames at stride 2, 4 clips x 3 crops, from four layers [R].",
+    ),
+    prepare=prepare,
+    # [M] Not counted here.
+    sizes={"Diving48 V2": {"train": 15027, "test": 1970}},
+    url=SOURCE,
+    layout=layout,
+)
