@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, pull, verify
+from benchmarks.commands import convert, data, pull, verify
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
 from zoo.suggest import UnknownNameError, closest
@@ -29,13 +29,14 @@ USER_ERRORS = (
     ("zoo.foreign", "ForeignError"),
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
+    ("benchmarks.data_tools.options", "DataError"),
     ("benchmarks.systems", "SizeError"),
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.session", "RequestError"),
 )
 
 # Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).
-COMMAND_FILES = {"convert": convert, "pull": pull, "verify": verify}
+COMMAND_FILES = {"convert": convert, "data": data, "pull": pull, "verify": verify}
 
 COMPARE_EXAMPLES = """\
 examples:
@@ -194,7 +195,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         top.error(_unknown("command", argv[0], commands))
     arguments, extra = top.parse_known_args(argv)
     if extra:
-        parser = commands.get(arguments.command, top)
+        parser = getattr(arguments, "verb_parser", commands.get(arguments.command, top))
         options = [option for action in parser._actions for option in action.option_strings]
         word = next((word for word in extra if word.startswith("-")), extra[0]).partition("=")[0]
         parser.error(_unknown("option", word, options) if word.startswith("-") else f"unexpected argument {word!r}")
