@@ -29,6 +29,7 @@ USER_ERRORS = (
     ("zoo.foreign", "ForeignError"),
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
+    ("benchmarks.data_tools.options", "DataError"),
     ("benchmarks.systems", "SizeError"),
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.session", "RequestError"),

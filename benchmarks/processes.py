@@ -3,26 +3,29 @@
 import multiprocessing
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 if sys.platform != "win32":
     from multiprocessing import forkserver, resource_tracker
 
-PRELOADED = ["torch", "benchmarks.runners"]
+PRELOADED = ("torch", "benchmarks.runners")
 
 
-def fresh_processes() -> ForkServerContext | SpawnContext:
+def fresh_processes(preload: Sequence[str] = PRELOADED) -> ForkServerContext | SpawnContext:
     """How to start processes that have run nothing yet.
 
     Except on Windows a server imports everything once and runs nothing: its forks are as clean as new processes and
     start in milliseconds. They see the environment variables of the moment when the server started.
+
+    Args:
+        preload: modules that the server imports; the first call of a process decides.
     """
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(list(preload))
     resource_tracker.ensure_running()  # its start lets Ctrl-C through again, so it comes first
     with _without_ctrl_c():
         forkserver.ensure_running()

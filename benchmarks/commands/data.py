@@ -3,17 +3,27 @@
 import argparse
 from types import ModuleType
 
-from benchmarks.commands import data_synth
+from benchmarks.commands import data_benchmark, data_check, data_prepare, data_stats, data_synth
 
-WORDS = "work on data sets: generate small ones"
+WORDS = "check, describe, time and re-encode the videos of a suite or a list, or generate small ones"
 EXAMPLES = """\
 examples:
-  zoo data synth coin --out /tmp/coin        a small generated data set in the layout of COIN
+  zoo data synth coin --out /tmp/coin          a small generated data set in the layout of COIN
+  zoo data check k400 --data /data/k400        decode every video, and write down what was found
+  zoo data stats k400 --data /data/k400        classes, splits, durations
+  zoo data benchmark k400 --data /data/k400 --for videomae_base
+  zoo data prepare k400 --data /data/k400 --out /data/k400_320
 
 See zoo data VERB --help for options and examples of a verb."""
 
 # Each verb has a file of its own: WORDS, EXAMPLES, options(parser), run(arguments).
-VERBS: dict[str, ModuleType] = {"synth": data_synth}
+VERBS: dict[str, ModuleType] = {
+    "synth": data_synth,
+    "check": data_check,
+    "stats": data_stats,
+    "benchmark": data_benchmark,
+    "prepare": data_prepare,
+}
 
 
 def options(parser: argparse.ArgumentParser) -> None:

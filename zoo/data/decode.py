@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 
 from zoo.data.video_file import DecodeError, Limits, VideoIndex
 
-__all__ = ["DECODERS", "DecodeError", "Limits", "VideoIndex", "probe", "read_frames"]
+__all__ = ["DECODERS", "DecodeError", "Limits", "VideoIndex", "decode_all", "probe", "read_frames"]
 
 DECODERS = ("pyav", "decord")
 
@@ -80,6 +80,16 @@ def probe(path: str | os.PathLike[str], *, limits: Limits | None = None) -> Vide
         ImportError: PyAV is missing.
     """
     return _pyav().probe(os.fsdecode(path), limits=limits or Limits())
+
+
+def decode_all(path: str | os.PathLike[str], *, limits: Limits | None = None) -> VideoIndex:
+    """Decode every frame of a file and keep none: whether all of it can be read, however long it is.
+
+    Raises:
+        DecodeError: the file cannot be read exactly from end to end.
+        ImportError: PyAV is missing.
+    """
+    return _pyav().sweep(os.fsdecode(path), limits=limits or Limits())
 
 
 def _pyav() -> ModuleType:

@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -71,6 +72,35 @@ def probe(path: str, *, limits: Limits) -> VideoIndex:
         checked_indices(path, [0], len(table.order))
         with contextlib.closing(track.decode(plan(table, [0])[0])) as frames:
             return track.describe(orientation_of(next(frames)[1]))
+
+
+def sweep(path: str, *, limits: Limits, take: Callable[[VideoIndex, av.VideoFrame], None] | None = None) -> VideoIndex:
+    """Decode every frame, one at a time in presentation order, and keep none. See `zoo.data.decode.decode_all`.
+
+    Args:
+        path: video file.
+        limits: budgets; nothing is collected, so `output_pixels` plays no part.
+        take: gets the index and each frame as the decoder made it, neither converted nor turned.
+
+    Raises:
+        DecodeError: the file or a budget does not allow it.
+    """
+    with explained(path), Source(path, limits.seconds) as source, contextlib.closing(Track(source, limits)) as track:
+        table = track.tabulate(inspect=True)
+        checked_indices(path, None, len(table.order))
+        index: VideoIndex | None = None
+        shown = Orientation(0, False)
+        for number, frame in track.decode(whole(table)):
+            orientation = orientation_of(frame)
+            if index is None:
+                index, shown = track.describe(orientation), orientation
+            if orientation != shown:
+                raise DecodeError(path, f"the display rotation changes at frame {number}")
+            if take is not None:
+                take(index, frame)
+        if index is None:
+            raise DecodeError(path, "no frame came out of the decoder")
+        return index
 
 
 def _collect(track: "Track", runs: Sequence[Run], frames: Sequence[int]) -> UInt8[np.ndarray, "frames height width 3"]:
@@ -217,6 +247,7 @@ class Track:
             unusual=tuple(self._unusual()),
             stamp=self.source.stamp,
             packets=self.table,
+            declared_rate=Fraction(self._stream.average_rate or self._stream.guessed_rate or 0),
         )
 
     def _clocked(self) -> bool:

@@ -18,8 +18,8 @@ class Orientation(NamedTuple):
     rotation: int
     mirrored: bool
 
-    def apply(self, picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "new_height new_width 3"]:
-        """The picture as it is shown; a view, no pixels are computed."""
+    def apply(self, picture: UInt8[np.ndarray, "height width *channels"]) -> UInt8[np.ndarray, "new_h new_w *channels"]:
+        """The picture, or one plane of it, as it is shown; a view, no pixels are computed."""
         return np.rot90(picture[:, ::-1] if self.mirrored else picture, -(self.rotation // 90))
 
 

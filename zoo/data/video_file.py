@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float64
@@ -80,6 +81,8 @@ class VideoIndex:
         width: pixels, after the rotation.
         times: presentation time of each frame in seconds; empty for a stream without time stamps.
         fps: frames per second, the mean over the track; 0 where there are no times or one frame only.
+        declared_rate: frames per second as the file claims, never checked: all there is of files without times; 0 where
+            it claims none.
         key_frames: numbers of the frames from which decoding can start.
         codec: FFmpeg's name, such as "h264".
         container: FFmpeg's name of the demuxer, such as "mov,mp4,m4a,3gp,3g2,mj2".
@@ -105,6 +108,13 @@ class VideoIndex:
     unusual: tuple[str, ...]
     stamp: tuple[int, int]
     packets: PacketTable = field(repr=False)
+    declared_rate: Fraction = Fraction(0)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds for which the frames are shown, the last as long as the mean one; 0 where nothing tells."""
+        rate = self.fps or float(self.declared_rate)
+        return self.num_frames / rate if rate else 0.0
 
 
 class Source:
