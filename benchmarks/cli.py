@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, pull, verify
+from benchmarks.commands import convert, pull, results, verify
+from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
 from zoo.suggest import UnknownNameError, closest
@@ -35,7 +36,7 @@ USER_ERRORS = (
 )
 
 # Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).
-COMMAND_FILES = {"convert": convert, "pull": pull, "verify": verify}
+COMMAND_FILES = {"convert": convert, "eval": eval_command, "pull": pull, "results": results, "verify": verify}
 
 COMPARE_EXAMPLES = """\
 examples:
