@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from benchmarks.evaluate import Told
     from benchmarks.evaluation import Evaluation, Request
 
@@ -18,7 +20,8 @@ examples:
   zoo eval vit_pico --suite digits --task order --protocol linear --budget smoke
   torchrun --nproc-per-node 8 -m benchmarks.cli eval NAME ... --devices 8     see benchmarks/launch/
 
-Any video that cannot be read means no headline number, a list of them and exit status 1, unless --tolerate allows it."""
+Any video that cannot be read means no headline number, a list of them and exit status 1, unless --tolerate says
+otherwise."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
