@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, data, pull, verify
+from benchmarks.commands import convert, data, pull, results, verify
+from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
 from zoo.suggest import UnknownNameError, closest
@@ -38,7 +39,14 @@ USER_ERRORS = (
 )
 
 # Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).
-COMMAND_FILES = {"convert": convert, "data": data, "pull": pull, "verify": verify}
+COMMAND_FILES = {
+    "convert": convert,
+    "data": data,
+    "eval": eval_command,
+    "pull": pull,
+    "results": results,
+    "verify": verify,
+}
 
 COMPARE_EXAMPLES = """\
 examples:

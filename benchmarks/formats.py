@@ -23,6 +23,13 @@ def spread(interval: Interval) -> str:
     return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
+def number_words(name: str, interval: Interval) -> str:
+    """A metric with the ends of its interval: a share in percent, an error as it is."""
+    if name == "mse":
+        return f"{interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g})"
+    return f"{percent(interval.value, 2)} % ({percent(interval.low, 2)} to {percent(interval.high, 2)})"
+
+
 def signed(value: float) -> str:
     """A difference in percentage points with its sign."""
     return f"{100 * value:+.1f}".replace("-", "−")

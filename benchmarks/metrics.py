@@ -3,18 +3,19 @@
 Arrays of correctness have one row per training seed and one column per test video, in the same order for all systems.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
-from scipy import stats
+from scipy import sparse, stats
 
 from benchmarks.results import Interval
 
 RESAMPLES = 4000
 PERMUTATIONS = 20_000
+CELLS = 1 << 24  # of a matrix of draws that is kept in memory
 CONFIDENCE = 0.95
 
 
@@ -75,11 +76,30 @@ def _resampled(
         raise ValueError("no video was scored, so there is no accuracy")
     sums, sizes = _by_scene(values, scenes)
     # Counts instead of indices: one matrix product gives every resampled mean.
-    counts = _counts(len(sizes), resamples, seed, "videos")
-    per_seed = counts @ sums.T / (counts @ sizes)[:, None]
-    if len(values) == 1:
+    draws = _draws(len(sizes), resamples, seed)
+    return _over_seeds(np.concatenate([counts @ sums.T / (counts @ sizes)[:, None] for counts in draws]), seed)
+
+
+def _over_seeds(per_seed: Float[np.ndarray, "resamples seeds"], seed: int) -> Float[np.ndarray, "resamples"]:
+    """Mean over training seeds, which are drawn with replacement too where there are several."""
+    resamples, seeds = per_seed.shape
+    if seeds == 1:
         return per_seed[:, 0]
-    return (per_seed * _counts(len(values), resamples, seed, "seeds")).sum(1) / len(values)
+    return (per_seed * _counts(seeds, resamples, seed, "seeds")).sum(1) / seeds
+
+
+def _draws(num: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "some num"]]:
+    """How often each video is drawn in each bootstrap sample, a part of the samples at a time for long lists."""
+    if num * resamples <= CELLS:
+        yield _counts(num, resamples, seed, "videos")
+        return
+    rng, left = np.random.default_rng([seed, num]), resamples
+    while left:
+        some = min(left, max(1, CELLS // num))
+        yield np.stack([np.bincount(rng.integers(num, size=num), minlength=num) for _ in range(some)]).astype(
+            np.float64
+        )
+        left -= some
 
 
 @lru_cache(maxsize=8)
@@ -185,3 +205,130 @@ def confusion(
     """Counts of answers, rows true class, columns predicted class."""
     counts = np.bincount(labels.astype(np.int64) * num_classes + predicted, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
+
+
+def in_top(
+    probabilities: Float[np.ndarray, "videos classes"], labels: Integer[np.ndarray, "videos"], k: int
+) -> Bool[np.ndarray, "videos"]:
+    """Whether the true class of each video is among the k most probable ones; of equal ones the first counts more."""
+    own = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), 1)
+    earlier = np.arange(probabilities.shape[1]) < labels[:, None]
+    return ((probabilities > own) | ((probabilities == own) & earlier)).sum(1) < k
+
+
+def class_mean(
+    hits: Bool[np.ndarray, "seeds videos"],
+    labels: Integer[np.ndarray, "videos"],
+    *,
+    scenes: Integer[np.ndarray, "videos"] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Share of right answers of each class that occurs, averaged over these classes and over seeds.
+
+    torchmetrics' macro averages also count classes without any video, as 0, once one is predicted. With answers of
+    `in_top(..., k=5)` this is V-JEPA 2's class-mean recall at 5.
+
+    Args:
+        hits: right answers.
+        labels: true classes.
+        scenes: which scene each video shows; None where every video is its own.
+        seed: of the resampling; a class that a sample lacks is left out of its mean.
+        resamples: number of bootstrap samples.
+
+    Raises:
+        ValueError: without any video.
+    """
+    if not hits.size:
+        raise ValueError("no video was scored, so there is no accuracy")
+    distribution = np.stack(
+        [
+            np.concatenate([np.nanmean(part, 1) for part in _class_ratios(one, labels, scenes, seed, resamples)])
+            for one in hits
+        ],
+        1,
+    )
+    low, high = np.quantile(_over_seeds(distribution, seed), _TAILS)
+    value = np.mean([hits[:, labels == label].mean() for label in np.unique(labels)])
+    return Interval(float(value), float(low), float(high))
+
+
+def per_class(
+    hits: Bool[np.ndarray, "videos"],
+    labels: Integer[np.ndarray, "videos"],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES // 4,
+) -> dict[int, Interval]:
+    """Share of right answers of each class that occurs, with a 95 % bootstrap interval.
+
+    Args:
+        hits: right answers.
+        labels: true classes.
+        seed: of the resampling.
+        resamples: number of bootstrap samples; classes are small, and a quarter of the usual number is enough.
+    """
+    classes = np.unique(labels)
+    samples = np.concatenate(list(_class_ratios(hits, labels, None, seed, resamples)))
+    found = {}
+    for place, label in enumerate(classes):
+        column = samples[:, place]
+        low, high = np.quantile(column[~np.isnan(column)], _TAILS)
+        found[int(label)] = Interval(float(hits[labels == label].mean()), float(low), float(high))
+    return found
+
+
+def _class_ratios(
+    hits: Bool[np.ndarray, "videos"],
+    labels: Integer[np.ndarray, "videos"],
+    scenes: Integer[np.ndarray, "videos"] | None,
+    seed: int,
+    resamples: int,
+) -> Iterator[Float[np.ndarray, "some classes"]]:
+    """Share of right answers per class that occurs, in each bootstrap sample; NaN where a sample lacks the class."""
+    _, columns = np.unique(labels, return_inverse=True)
+    units = np.arange(len(labels)) if scenes is None else np.unique(scenes, return_inverse=True)[1]
+    shape = (int(units.max()) + 1, int(columns.max()) + 1)
+    right = sparse.csr_matrix((hits.astype(np.float64), (units, columns)), shape)
+    size = sparse.csr_matrix((np.ones(len(labels)), (units, columns)), shape)
+    for counts in _draws(shape[0], resamples, seed):
+        drawn = counts @ size
+        yield np.divide(counts @ right, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
+
+
+def squared_error(
+    values: Float[np.ndarray, "seeds videos"],
+    targets: Float[np.ndarray, "videos"],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Mean squared error, averaged over seeds, with a 95 % bootstrap interval over videos and seeds.
+
+    Raises:
+        ValueError: without any video.
+    """
+    errors = (values.astype(np.float64) - targets) ** 2
+    low, high = np.quantile(_resampled(errors, None, seed, resamples), _TAILS)
+    return Interval(float(errors.mean()), float(low), float(high))
+
+
+def of_classes(
+    probabilities: Float[np.ndarray, "videos classes"],
+    labels: Integer[np.ndarray, "videos"],
+    *,
+    scenes: Integer[np.ndarray, "videos"] | None = None,
+) -> dict[str, Interval]:
+    """All metrics of a classification: "top1" and "top5" over videos, "mean_class" and "recall5" over classes.
+
+    Those among the five most probable classes are left out where there are no more than five.
+    """
+    first = correct(probabilities, labels)[None]
+    found = {
+        "top1": accuracy(first, scenes=scenes),
+        "mean_class": class_mean(first, labels, scenes=scenes),
+    }
+    if probabilities.shape[1] > 5:
+        five = in_top(probabilities, labels, 5)[None]
+        found |= {"top5": accuracy(five, scenes=scenes), "recall5": class_mean(five, labels, scenes=scenes)}
+    return found

@@ -147,6 +147,23 @@ class Result:
         """True when every listed test video was scored: only then is its accuracy a headline number."""
         return not self.failed
 
+    @property
+    def protocol_hash(self) -> str:
+        """Hash of what must be equal for two numbers to stand in one column.
+
+        That is how systems are trained and scored: the protocol with all of its settings, which frames, clips and crops
+        are looked at, how they are merged, and which part of a list. The size of a network's clips is its own.
+        """
+        clip = self.settings.get("clip", {})
+        return digest(
+            {
+                "protocol": self.identity.protocol,
+                "settings": self.settings.get("protocol", {}),
+                "views": {name: clip.get(name) for name in ("sampling", "clips", "crops")},
+                **{name: self.settings.get(name) for name in ("merge", "metric", "limit")},
+            }
+        )
+
     def to_json(self) -> str:
         """The file's text. Raises ValueError for a number that is not finite."""
         return json.dumps(asdict(self), indent=1, allow_nan=False)

@@ -31,7 +31,7 @@ from benchmarks.suite import Suite, Task, Videos
 from benchmarks.systems import NO_OBJECTIVE, System
 from heads.linear import LinearHead
 from zoo import pictures
-from zoo.batch import Batch
+from zoo.batch import Batch, Unread
 from zoo.card import ClipSpec
 from zoo.checkpoints import load_checkpoint
 from zoo.data.cache import FrameCache, decoder_version
@@ -44,7 +44,7 @@ from zoo.model import VideoModel
 from zoo.objectives.contract import Objective
 from zoo.objectives.matrix import TITLES
 from zoo.registry import create_model, get_architecture
-from zoo.training.fit import fit
+from zoo.training.fit import Hardware, fit
 from zoo.training.log import OnStep, Row
 from zoo.training.pretrain import Pretrain
 
@@ -162,7 +162,7 @@ class Worker:
             run_dir=self.work_dir(run),
             checkpoint_every=CHECKPOINT_EVERY,
             progress=reporter(report, chosen.recipe.steps),
-            accelerator="cpu",
+            hardware=Hardware(accelerator="cpu"),
         )
         weights = context.weights / f"{run.identity.stem}.safetensors"
         save_weights(objective.student, weights)
@@ -288,7 +288,7 @@ class Worker:
             metrics={"accuracy": metrics.accuracy(hits, scenes=rows // per_scene)},
             n_expected=told.expected,
             n_evaluated=len(rows),
-            failed=[f"{failure.path}: {failure.reason}" for failure in data.unscored],
+            failed=failed_videos(told.unread) or [f"{failure.path}: {failure.reason}" for failure in data.unscored],
             curves=told.curves,
             details={**details, **told.details},
             weights=weights,
@@ -426,6 +426,11 @@ class Made(NamedTuple):
 def first_frame(_: int) -> Int64[Tensor, "frames"]:
     """The first frame of a video."""
     return torch.zeros(1, dtype=torch.int64)
+
+
+def failed_videos(unread: Sequence[Unread]) -> list[str]:
+    """Videos without a score as "path: reason", each row once."""
+    return list({failure.row: f"{failure.path}: {failure.reason}" for failure in reversed(unread)}.values())[::-1]
 
 
 def reporter(report: Report, steps: int) -> OnStep:

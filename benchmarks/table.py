@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from benchmarks.metrics import Comparison, accuracy, compare, confusion, corrected
-from benchmarks.results import RANDOM, Interval, Result, Store, digest
+from benchmarks.results import RANDOM, Interval, Result, Store
 from benchmarks.suite import Task
 from zoo.objectives.matrix import TITLES
 
@@ -220,11 +220,11 @@ def _require_one_protocol(scored: Sequence[Result]) -> None:
         identity = result.identity
         if identity.kind == "control":
             continue  # the controls have their own protocols, and guard the suite whatever the table compares
-        mine = (identity.protocol, identity.split_hash, digest(result.settings.get("protocol", {})))
+        mine = (identity.protocol, identity.split_hash, result.protocol_hash)
         if seen.setdefault(identity.task, mine) != mine:
             raise ValueError(
-                f"task {identity.task!r} would mix {seen[identity.task]} and {mine} (protocol, split, settings); "
-                f"compare them in separate tables"
+                f"task {identity.task!r} would mix {seen[identity.task]} and {mine} (protocol, split, hash of settings "
+                f"and views); compare them in separate tables"
             )
 
 

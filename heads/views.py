@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,6 +36,34 @@ def join(parts: Sequence[Features]) -> Features:
     grid = parts[0].grid._replace(time=sum(part.grid.time for part in parts))
     tokens, prefix = (torch.cat(pieces, 1) for pieces in zip(*(part[:2] for part in parts), strict=True))
     return Features(tokens, prefix, grid, None)
+
+
+def join_segments(features: Features, *, clips: int, crops: int) -> Features:
+    """The clips of each crop of a video as one with all their tokens, for a head that looks at them at once.
+
+    Args:
+        features: of whole clips, as data modules give them: those of a video together, clip by clip, the crops of a
+            clip one after the other.
+        clips: temporal clips of a video.
+        crops: spatial crops of a clip.
+
+    Returns:
+        One entry per crop of a video.
+
+    Raises:
+        ValueError: when there are no such clips, and for features with dropped tokens.
+    """
+    found = len(features.tokens)
+    if min(clips, crops) < 1 or found % (clips * crops) or features.keep is not None:
+        raise ValueError(f"{found} views are no whole clips of videos with {clips} clips x {crops} crops each")
+    form = "(videos clips crops) n d -> (videos crops) (clips n) d"
+    tokens, prefix = (rearrange(part, form, clips=clips, crops=crops) for part in features[:2])
+    return Features(tokens, prefix, features.grid._replace(time=clips * features.grid.time), None)
+
+
+def first_of_segments(values: Shaped[Tensor, "views"], *, clips: int, crops: int) -> Shaped[Tensor, "crops_of_videos"]:
+    """Of what `join_segments` makes one, the value of the first clip."""
+    return rearrange(values, "(videos clips crops) -> clips (videos crops)", clips=clips, crops=crops)[0]
 
 
 def encode(

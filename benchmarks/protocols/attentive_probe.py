@@ -17,7 +17,8 @@ from zoo.card import Classifier
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
 from zoo.training.log import OnStep
-from zoo.training.probe import ProbeRecipe, predict, probe
+from zoo.training.predictions import ATTENDED, SOFTMAX
+from zoo.training.probe import ProbeRecipe, probe, score
 
 RECIPE = ProbeRecipe(steps=300, batch_size=64, lrs=(3e-4, 1e-3, 3e-3), weight_decay=1e-2, warmup_steps=20)
 
@@ -73,7 +74,7 @@ def run(
         whole, data, pool=None, max_bytes=settings.max_bytes, accelerator=accelerator, layers=settings.layers
     )
     joins = settings.across_segments and data.spec.clips > 1
-    train, test = (bank.across_segments(data.spec.clips) if joins else bank for bank in found_banks)
+    train, test = (bank.across_segments(data.spec.clips, data.spec.crops) if joins else bank for bank in found_banks)
 
     def make_head() -> AttentiveHead:
         return AttentiveHead(
@@ -85,7 +86,7 @@ def run(
         )
 
     found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step)
-    predictions = predict(found.head, test, batch_size=settings.recipe.batch_size)
+    scores = score(found.head, test, batch_size=settings.recipe.batch_size)
     if not joins and settings.layers is None:  # a model looks at one clip, with its last block
         form = Classifier(
             pool=whole.pool,
@@ -95,4 +96,12 @@ def run(
             blocks=settings.blocks,
         )
         keep_model(with_head(whole, found.head, form), data, run_dir)
-    return outcome(predictions, data, curves=found.curves, seconds=time.perf_counter() - start, details=found.details())
+    return outcome(
+        scores,
+        data,
+        rule=ATTENDED if joins else SOFTMAX,
+        num_views=data.spec.crops if joins else None,
+        curves=found.curves,
+        seconds=time.perf_counter() - start,
+        details=found.details(),
+    )

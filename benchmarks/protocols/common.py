@@ -17,7 +17,7 @@ from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
 from zoo.training.features import FeatureBank, device_of, extract
 from zoo.training.log import Row
-from zoo.training.predictions import Predictions
+from zoo.training.predictions import SOFTMAX, ViewScores, merge
 
 MODEL_FILE = "model.safetensors"
 
@@ -90,19 +90,36 @@ def with_head(model: VideoModel, head: LinearHead | AttentiveHead, form: Classif
 
 
 def outcome(
-    predictions: Predictions,
+    scores: ViewScores,
     data: VideoDataModule,
     *,
+    rule: str = SOFTMAX,
+    num_views: int | None = None,
     curves: list[Row],
     seconds: float,
     details: dict[str, float | int | str],
 ) -> Outcome:
-    """Predictions as an outcome."""
+    """Scores of views as an outcome; all views of the test list must be there, each once.
+
+    Args:
+        scores: of every view.
+        data: the test list.
+        rule: how views are merged.
+        num_views: views per record; None for all clips and crops of the data module's spec.
+        curves: logged steps of a training.
+        seconds: of training and evaluation.
+        details: what was chosen and counted.
+    """
+    views = num_views if num_views is not None else data.spec.clips * data.spec.crops
+    predictions = merge(scores, rule=rule, num_views=views, windows=data.test_windows)
     return Outcome(
         probabilities=predictions.probabilities,
         labels=predictions.labels,
         rows=predictions.rows,
-        expected=len(data.test_records),
+        targets=predictions.targets,
+        expected=len(data.test_windows),
+        unread=predictions.failed,
+        scores=scores,
         curves=curves,
         seconds=seconds,
         details=details,

@@ -14,7 +14,7 @@ from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
 from zoo.recipes.recipe import Recipe
 from zoo.training.classify import Classify
-from zoo.training.fit import evaluate, fit
+from zoo.training.fit import Hardware, evaluate, fit, is_first_process, scores_of
 from zoo.training.log import OnStep
 
 
@@ -42,6 +42,7 @@ def run(
     run_dir: Path,
     on_step: OnStep | None = None,
     accelerator: str = "auto",
+    hardware: Hardware | None = None,
 ) -> Outcome:
     """Train on the training list, then predict the test list with all views of the data module's spec.
 
@@ -53,7 +54,9 @@ def run(
         run_dir: folder of this run; a run that stopped there goes on.
         on_step: called with the step and its values.
         accelerator: as Lightning's Trainer takes it.
+        hardware: where to compute, in its place.
     """
+    on = hardware or Hardware(accelerator=accelerator)
     start = time.perf_counter()
     module = Classify(
         build(model, seed),
@@ -68,13 +71,15 @@ def run(
         run_dir=run_dir,
         checkpoint_every=settings.checkpoint_every,
         progress=on_step,
-        accelerator=accelerator,
+        hardware=on,
     )
-    predictions = evaluate(module, data, accelerator=accelerator)
-    keep_model(module.model, data, run_dir)
+    evaluate(module, data, hardware=on)
+    if is_first_process():
+        keep_model(module.model, data, run_dir)
     return outcome(
-        predictions,
+        scores_of(module),
         data,
+        rule=module.rule,
         curves=report.curves,
         seconds=time.perf_counter() - start,
         details={

@@ -11,7 +11,7 @@ from heads.knn import KNN
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
 from zoo.training.log import OnStep
-from zoo.training.probe import predict
+from zoo.training.probe import score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,5 +56,5 @@ def run(
     if on_step is not None:
         on_step(1, {"step": 1})
     head = KNN(whole.num_classes, pool="mean", k=settings.k, temperature=settings.temperature)
-    predictions = predict(head.fit(train.tokens[:, 0], train.labels), test, batch_size=head.chunk)
-    return outcome(predictions, data, curves=[], seconds=time.perf_counter() - start, details={"k": settings.k})
+    scores = score(head.fit(train.tokens[:, 0], train.labels), test, batch_size=head.chunk)
+    return outcome(scores, data, curves=[], seconds=time.perf_counter() - start, details={"k": settings.k})

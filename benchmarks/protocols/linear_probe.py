@@ -16,7 +16,7 @@ from zoo.card import Classifier
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
 from zoo.training.log import OnStep
-from zoo.training.probe import ProbeRecipe, fold_standardization, predict, probe
+from zoo.training.probe import ProbeRecipe, fold_standardization, probe, score
 
 RECIPE = ProbeRecipe(steps=400, batch_size=256, lrs=(1e-3, 1e-2, 1e-1), weight_decay=1e-4)
 EPSILON = 1e-6  # deviation below which a feature counts as constant
@@ -65,9 +65,9 @@ def run(
     found = probe(
         lambda: LinearHead(dim, num_classes, pool="mean"), scaled[0], settings.recipe, seed=seed, on_step=on_step
     )
-    predictions = predict(found.head, scaled[1], batch_size=settings.recipe.batch_size)
+    scores = score(found.head, scaled[1], batch_size=settings.recipe.batch_size)
     fold_standardization(found.head.get_submodule("linear"), mean, std)
     head = LinearHead(dim, num_classes, pool=pool)
     head.load_state_dict(found.head.state_dict())
     keep_model(with_head(whole, head, Classifier(pool=pool)), data, run_dir)
-    return outcome(predictions, data, curves=found.curves, seconds=time.perf_counter() - start, details=found.details())
+    return outcome(scores, data, curves=found.curves, seconds=time.perf_counter() - start, details=found.details())

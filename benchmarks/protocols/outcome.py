@@ -16,6 +16,9 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from zoo.batch import Unread
+from zoo.training.predictions import ViewScores
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -28,6 +31,9 @@ class Outcome:
         labels: true class of each video.
         rows: row of each video in the test list, ascending, each at most once.
         expected: number of videos in the test list; `rows` is shorter when some could not be scored.
+        targets: what a regression should give; None where classes are asked for, and `probabilities` then are values.
+        unread: the videos that could not be scored, and why, as far as the evaluation itself found out.
+        scores: of every view, before merging; None where there are no views.
         curves: what was logged while training, one dict per logged step ("step" is always there; the first optimiser
             step is 1), in order.
         seconds: wall-clock time of training and evaluation.
@@ -40,6 +46,9 @@ class Outcome:
     expected: int
     curves: list[dict[str, int | float]]
     seconds: float
+    targets: Float32[Tensor, "videos"] | None = None
+    unread: tuple[Unread, ...] = ()
+    scores: ViewScores | None = None
     details: dict[str, float | int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

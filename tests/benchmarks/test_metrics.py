@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from scipy import stats
+from torchmetrics.classification import MulticlassAccuracy, MulticlassRecall
 
+from benchmarks import metrics
 from benchmarks.metrics import accuracy, compare, confusion, correct, corrected, exact_mcnemar, holm
 
 
@@ -138,3 +141,88 @@ def test_corrected_comparisons_keep_their_keys_and_differences():
 def test_confusion_has_true_classes_in_rows():
     counts = confusion(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), 3)
     np.testing.assert_array_equal(counts, [[1, 0, 0], [0, 1, 0], [0, 1, 1]])
+
+
+def answers(videos=300, classes=8, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes - 1, size=videos)  # the last class has no video
+    scores = rng.random((videos, classes))
+    scores[np.arange(videos), labels] += 0.4 * rng.random(videos)
+    return scores / scores.sum(1, keepdims=True), labels
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_true_class_among_the_first_is_as_torchmetrics_counts_it(k):
+    probabilities, labels = answers()
+    metric = MulticlassAccuracy(num_classes=8, average="micro", top_k=k)
+    wanted = metric(torch.from_numpy(probabilities), torch.from_numpy(labels)).item()
+    hits = metrics.in_top(probabilities, labels, k)
+    assert hits.mean() == pytest.approx(wanted)
+    if k == 1:
+        assert (hits == metrics.correct(probabilities, labels)).all()
+
+
+def test_among_equal_probabilities_the_first_counts():
+    probabilities = np.full((3, 4), 0.25)
+    assert metrics.in_top(probabilities, np.array([0, 1, 3]), 2).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_class_means_are_torchmetrics_recall_over_the_classes_that_occur(k):
+    probabilities, labels = answers()
+    each = MulticlassRecall(num_classes=8, average="none", top_k=k)
+    recall = each(torch.from_numpy(probabilities), torch.from_numpy(labels)).numpy()
+    found = metrics.class_mean(metrics.in_top(probabilities, labels, k)[None], labels)
+    assert found.value == pytest.approx(recall[:7].mean())
+    assert found.low < found.value < found.high
+
+
+def test_rare_classes_weigh_as_much_as_frequent_ones():
+    labels = np.array([0] * 98 + [1] * 2)
+    hits = (labels == 0)[None]
+    assert metrics.accuracy(hits).value == 0.98
+    assert metrics.class_mean(hits, labels).value == 0.5
+
+
+def test_the_interval_of_a_class_mean_widens_with_scenes_and_covers_several_seeds():
+    rng = np.random.default_rng(1)
+    scenes = np.arange(200) // 4
+    labels = np.repeat(rng.integers(4, size=50), 4)
+    hits = np.repeat(rng.random((2, 50)) < 0.6, 4, axis=1)
+    alone, grouped = metrics.class_mean(hits, labels), metrics.class_mean(hits, labels, scenes=scenes)
+    assert grouped.value == alone.value
+    assert grouped.high - grouped.low > 1.3 * (alone.high - alone.low)
+
+
+def test_every_class_that_occurs_has_an_interval():
+    probabilities, labels = answers()
+    hits = metrics.correct(probabilities, labels)
+    found = metrics.per_class(hits, labels)
+    assert sorted(found) == list(range(7))
+    for label, interval in found.items():
+        assert interval.value == hits[labels == label].mean()
+        assert interval.low <= interval.value <= interval.high
+
+
+def test_squared_errors_are_averaged():
+    values, targets = np.array([[1.0, 2.0, 4.0], [1.0, 2.0, 2.0]]), np.array([1.0, 1.0, 1.0])
+    assert metrics.squared_error(values, targets).value == pytest.approx((0 + 1 + 9 + 0 + 1 + 1) / 6)
+    alone = metrics.squared_error(np.random.default_rng(0).normal(size=(1, 400)), np.zeros(400))
+    assert alone.low < alone.value < alone.high
+    assert alone.high - alone.low == pytest.approx(2 * 1.96 * np.sqrt(2 / 400), rel=0.25)
+
+
+def test_five_classes_have_no_metric_of_five():
+    probabilities, labels = answers(classes=5)
+    assert list(metrics.of_classes(probabilities, labels)) == ["top1", "mean_class"]
+    assert set(metrics.of_classes(*answers())) == {"top1", "mean_class", "top5", "recall5"}
+
+
+def test_long_lists_are_resampled_in_parts_with_the_same_spread(monkeypatch):
+    hits = (np.random.default_rng(0).random(500) < 0.7)[None]
+    whole = metrics.accuracy(hits)
+    monkeypatch.setattr(metrics, "CELLS", 500 * 300)
+    parts = metrics.accuracy(hits)
+    assert parts.value == whole.value
+    assert parts.low == pytest.approx(whole.low, abs=0.006)
+    assert parts.high == pytest.approx(whole.high, abs=0.006)

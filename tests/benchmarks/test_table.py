@@ -84,6 +84,16 @@ def test_other_protocols_or_splits_never_share_a_column(tmp_path):
     other = Result(**{**second.__dict__, "settings": settings, "identity": identity})
     with pytest.raises(ValueError, match="mix"):
         tabulate([first, other], store, suite="digits", tasks=TASKS)
+    views = {**second.settings, "clip": {**second.settings["clip"], "clips": 4}}
+    identity = type(second.identity)(**{**second.identity.__dict__, "settings_hash": digest(views)})
+    more_views = Result(**{**second.__dict__, "settings": views, "identity": identity})
+    with pytest.raises(ValueError, match="mix"):
+        tabulate([first, more_views], store, suite="digits", tasks=TASKS)
+    longer = {**second.settings, "clip": {**second.settings["clip"], "num_frames": 32}}
+    identity = type(second.identity)(**{**second.identity.__dict__, "settings_hash": digest(longer)})
+    of_its_own_length = Result(**{**second.__dict__, "settings": longer, "identity": identity})
+    assert of_its_own_length.protocol_hash == first.protocol_hash
+    tabulate([first, of_its_own_length], store, suite="digits", tasks=TASKS[:1])
     moved = type(second.identity)(**{**second.identity.__dict__, "split_hash": "another"})
     with pytest.raises(ValueError, match="another"):
         tabulate([first, Result(**{**second.__dict__, "identity": moved})], store, suite="digits", tasks=TASKS)

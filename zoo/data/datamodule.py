@@ -1,5 +1,6 @@
 """Lists of videos to batches: the one data module for pretraining, training and evaluation."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ class FailurePolicy:
 
     Attributes:
         limit: share of the training list that may fail before training stops; failed clips are replaced meanwhile.
-        in_evaluation: "raise" stops at the first; "report" leaves those out that the cache knows to be unreadable and
-            lists them in `VideoDataModule.unscored`, so that scored + unscored = listed. Never replaced either way.
+        in_evaluation: "raise" stops at the first; "report" goes on without it and hands it on as `Batch.failed`, so
+            that scored + failed = listed. Never replaced either way.
         log: file that keeps the failures of training, for resumed runs; a temporary one when None.
     """
 
@@ -111,8 +112,13 @@ class VideoDataModule(lightning.LightningDataModule):
 
     @property
     def unscored(self) -> list[Failure]:
-        """Test videos that cannot be read, as far as the cache knows; they get no prediction."""
+        """Test videos that cannot be read, as far as the cache knows before anything is read."""
         return split_failures(self.test_records, self.reader.cache)[1]
+
+    @property
+    def test_windows(self) -> Counter[int]:
+        """Row -> number of its records in the test list; more than one are windows of a long video."""
+        return Counter(record.row for record in self.test_records)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Endless training batches from the trainer's step on.
@@ -150,22 +156,21 @@ class VideoDataModule(lightning.LightningDataModule):
 
         Raises:
             ValueError: for an empty list.
+            ValueError: likewise for a list shorter than the number of processes.
             UnreadableVideoError: for videos that the cache knows to be unreadable, unless the policy reports them.
         """
         if not records:
             raise ValueError("nothing to evaluate: the list is empty")
-        readable, failures = split_failures(records, self.reader.cache)
-        if self.policy.in_evaluation == "raise":
-            refuse(failures)
+        report = self.policy.in_evaluation == "report"
+        if not report:
+            refuse(split_failures(records, self.reader.cache)[1])
         rank, world = self._process()
-        order = EachOnce(length=len(readable), rank=rank, world=world)
         videos = max(1, self.batch_size // (self.spec.clips * self.spec.crops))
-        batches = torch.utils.data.BatchSampler(order, videos, drop_last=False)
-        return self._loader(EvalClips(records=readable, spec=self.spec, reader=self.reader), batch_sampler=batches)
+        batches = EachOnce(length=len(records), batch_size=videos, rank=rank, world=world)
+        clips = EvalClips(records=records, spec=self.spec, reader=self.reader, report=report)
+        return self._loader(clips, batch_sampler=batches)
 
-    def _loader(
-        self, clips: TrainClips | EvalClips, *, batch_sampler: "EndlessBatches | torch.utils.data.BatchSampler"
-    ) -> DataLoader[Batch]:
+    def _loader(self, clips: TrainClips | EvalClips, *, batch_sampler: EndlessBatches | EachOnce) -> DataLoader[Batch]:
         return DataLoader[Sample](  # type: ignore[return-value]
             clips,
             batch_sampler=batch_sampler,

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from zoo.batch import Batch
+from zoo.batch import Batch, Unread
 from zoo.card import ClipSpec
 from zoo.data.cache import FrameCache
 from zoo.data.decode import DecodeError, probe, read_frames
@@ -45,12 +46,23 @@ class Failure(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """All clips that one reading of a video gives."""
+    """All clips that one reading of a video gives; none where it failed.
+
+    Attributes:
+        clips: normalised clips.
+        label: class of the video.
+        row: its row.
+        target: what a regression should give.
+        view: number of the first clip among the views of the row.
+        failed: why there are no clips; None where there are.
+    """
 
     clips: Float[Tensor, "clips 3 frames height width"]
     label: int
     row: int
     target: float | None = None
+    view: int = 0
+    failed: Unread | None = None
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -61,6 +73,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         torch.tensor([sample.label for sample in samples]).repeat_interleave(counts),
         torch.tensor([sample.row for sample in samples]).repeat_interleave(counts),
         _targets(samples, counts),
+        torch.cat([sample.view + torch.arange(len(sample.clips)) for sample in samples]),
+        tuple(sample.failed for sample in samples if sample.failed is not None),
     )
 
 
@@ -261,11 +275,17 @@ class EvalClips(Dataset[Sample]):
         records: the list.
         spec: of the network, with the numbers of clips and crops.
         reader: where frames come from.
+        report: hand on a video that cannot be read as a sample without clips instead of stopping.
     """
 
     records: Sequence[Record]
     spec: ClipSpec
     reader: Reader
+    report: bool = False
+    windows: Sequence[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "windows", window_numbers(self.records))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -279,10 +299,34 @@ class EvalClips(Dataset[Sample]):
                 record.span,
             )
         except DecodeError as error:
-            refuse([Failure(error.path, error.reason)])
-            raise
+            return self._failed(record, error)
         clips = [eval_clips(part, spec, crops=spec.crops) for part in frames.split(spec.num_frames)]
-        return Sample(torch.cat(clips), record.label, record.row, record.target)
+        first = self.windows[position] * spec.clips * spec.crops
+        return Sample(torch.cat(clips), record.label, record.row, record.target, first)
+
+    def _failed(self, record: Record, error: DecodeError) -> Sample:
+        """A sample without clips.
+
+        Raises:
+            UnreadableVideoError: unless failures are reported.
+        """
+        if not self.report:
+            refuse([Failure(error.path, error.reason)])
+        side = self.spec.img_size
+        nothing = torch.empty(0, 3, self.spec.num_frames, side, side)
+        # What a list calls the file helps more than the name that a decoder was given, and is always there.
+        failed = Unread(record.row, str(record.path), error.reason[:1000])
+        return Sample(nothing, record.label, record.row, record.target, failed=failed)
+
+
+def window_numbers(records: Sequence[Record]) -> list[int]:
+    """Number of each record among those of its row, from 0: several are windows of one long video."""
+    seen: Counter[int] = Counter()
+    numbers = []
+    for record in records:
+        numbers.append(seen[record.row])
+        seen[record.row] += 1
+    return numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,22 +370,38 @@ class EndlessBatches(Sampler[list[Place]]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EachOnce(Sampler[int]):
-    """Every position exactly once over all processes, in order: nothing padded, nothing doubled.
+class EachOnce(Sampler[list[int]]):
+    """Batches with every position exactly once over all processes, in order: nothing padded, nothing doubled.
 
-    torch's DistributedSampler pads, which scores some test videos twice.
+    torch's DistributedSampler pads, which scores some test videos twice. Processes share whole batches, so that each
+    holds the same videos however many processes there are, and scores are equal to the last bit.
+
+    Attributes:
+        length: number of positions.
+        batch_size: positions per batch; fewer where there would be processes without any batch.
+        rank: of this process.
+        world: number of processes.
+
+    Raises:
+        ValueError: for more processes than positions.
     """
 
     length: int
+    batch_size: int = 1
     rank: int = 0
     world: int = 1
-    positions: range = field(init=False)
+    batches: list[list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", range(self.rank, self.length, self.world))
+        if self.length < self.world:
+            raise ValueError(f"{self.world} processes cannot share {self.length} videos; use at most {self.length}")
+        size = min(self.batch_size, self.length // self.world)
+        places = list(range(self.length))
+        batches = [places[start : start + size] for start in range(0, self.length, size)]
+        object.__setattr__(self, "batches", batches[self.rank :: self.world])
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.batches)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.positions)
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from backbones.contract import Backbone, Features, Grid, Pool
-from heads.views import encode
-from zoo.batch import Batch
+from heads.views import encode, first_of_segments, join_segments
+from zoo.batch import Batch, Unread
+from zoo.training.predictions import count_views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class FeatureBank:
         grid: grid of a clip.
         labels: class of each view's video.
         rows: row of each view's video.
+        views: number of each view among those of its row; None where nobody counted.
+        failed: videos of the list that could not be read.
     """
 
     tokens: Float[Tensor, "views tokens dim"]
@@ -30,6 +32,8 @@ class FeatureBank:
     grid: Grid
     labels: Int64[Tensor, "views"]
     rows: Int64[Tensor, "views"]
+    views: Int64[Tensor, "views"] | None = None
+    failed: tuple[Unread, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -42,9 +46,11 @@ class FeatureBank:
             grid=self.grid,
             labels=self.labels[views],
             rows=self.rows[views],
+            views=None if self.views is None else self.views[views],
+            failed=self.failed,
         )
 
-    def across_segments(self, clips: int) -> "FeatureBank":
+    def across_segments(self, clips: int, crops: int | None = None) -> "FeatureBank":
         """The clips of each crop of a video as one view with all their tokens, for a head that looks at them at once.
 
         Published by V-JEPA (`attend_across_segments`). Views must lie as the data module gives them: those of a video
@@ -52,10 +58,27 @@ class FeatureBank:
 
         Args:
             clips: temporal clips per video.
+            crops: spatial crops per clip; None for as many as all videos have, which then are no windows of others.
 
         Raises:
             ValueError: when the views of the videos are no such clips.
         """
+        if crops is None:
+            crops = self._crops(clips)
+        joined = join_segments(self.features(), clips=clips, crops=crops)
+        rows = first_of_segments(self.rows, clips=clips, crops=crops)
+        return FeatureBank(
+            tokens=joined.tokens,
+            prefix=joined.prefix,
+            grid=joined.grid,
+            labels=first_of_segments(self.labels, clips=clips, crops=crops),
+            rows=rows,
+            views=count_views(rows),
+            failed=self.failed,
+        )
+
+    def _crops(self, clips: int) -> int:
+        """Crops per clip where every video has equally many views, all in one place."""
         videos, counts = self.rows.unique_consecutive(return_counts=True)
         views = int(counts.max()) if len(counts) else 0
         if len(videos.unique()) < len(videos) or (counts != views).any() or clips < 1 or views % clips:
@@ -63,16 +86,7 @@ class FeatureBank:
                 f"{clips} clips per video need views that lie together and are a multiple of {clips}; numbers of views "
                 f"found: {sorted(set(counts.tolist()))}"
             )
-        shape = {"clips": clips, "crops": views // clips}
-        joined = "(videos clips crops) n d -> (videos crops) (clips n) d"
-        first = "(videos clips crops) -> clips (videos crops)"
-        return FeatureBank(
-            tokens=rearrange(self.tokens, joined, **shape),
-            prefix=rearrange(self.prefix, joined, **shape),
-            grid=self.grid._replace(time=clips * self.grid.time),
-            labels=rearrange(self.labels, first, **shape)[0],
-            rows=rearrange(self.rows, first, **shape)[0],
-        )
+        return views // clips
 
     def features(self, views: Int64[Tensor, "some"] | slice = slice(None), device: str = "cpu") -> Features:
         """What a head takes."""
@@ -110,16 +124,21 @@ def extract(
         ValueError: when there are no clips, or the bank would grow larger than `max_bytes`.
     """
     backbone.to(device).eval()
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+    failed: list[Unread] = []
     used, grid = 0, None
     for batch in batches:
+        failed += batch.failed
+        if not len(batch.row):
+            continue  # nothing of it could be read
         video = batch.video.to(device)
         features = backbone.forward_features(video) if layers is None else encode(backbone, video, layers=layers)
         grid = features.grid
         tokens, prefix = features.tokens, features.prefix
         if pool is not None:
             tokens, prefix = features.pool(pool)[:, None], prefix[:, :0]
-        parts.append((tokens.float().cpu(), prefix.float().cpu(), batch.label, batch.row))
+        counted = torch.full_like(batch.row, -1) if batch.view is None else batch.view
+        parts.append((tokens.float().cpu(), prefix.float().cpu(), batch.label, batch.row, counted))
         used += sum(tensor.nbytes for tensor in parts[-1])
         if used > max_bytes:
             views = sum(len(part[3]) for part in parts)
@@ -128,6 +147,9 @@ def extract(
                 "the finetune protocol and frozen=True, which keeps none, or raise max_bytes"
             )
     if grid is None:
-        raise ValueError("there are no clips to extract features from")
-    tokens, prefix, labels, rows = (torch.cat(column) for column in zip(*parts, strict=True))
-    return FeatureBank(tokens=tokens, prefix=prefix, grid=grid, labels=labels, rows=rows)
+        none = "; none of the videos could be read" if failed else ""
+        raise ValueError(f"there are no clips to extract features from{none}")
+    tokens, prefix, labels, rows, numbers = (torch.cat(column) for column in zip(*parts, strict=True))
+    return FeatureBank(
+        tokens=tokens, prefix=prefix, grid=grid, labels=labels, rows=rows, views=numbers, failed=tuple(failed)
+    )

@@ -12,13 +12,14 @@ from typing import Any, Literal
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.utilities import rank_zero_only
 
 from zoo.recipes.recipe import Recipe
 from zoo.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints, load_checkpoint, sweep
 from zoo.training.classify import Classify
-from zoo.training.log import Bar, OnStep, Row, StepLog, read_log
+from zoo.training.log import Bar, EvaluationBar, OnStep, Row, StepLog, read_log
 from zoo.training.module import TrainingModule
-from zoo.training.predictions import Predictions
+from zoo.training.predictions import Predictions, ViewScores
 
 # What Lightning says about choices that are made on purpose here.
 EXPECTED_WARNINGS = (
@@ -54,6 +55,25 @@ class FitReport:
     seconds: float
     resumed_from: int
     path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Where to compute, in the words of Lightning's Trainer.
+
+    Attributes:
+        accelerator: "auto", "cpu", "gpu", ...
+        devices: devices per node.
+        num_nodes: nodes; the launcher (SLURM, torchrun) starts the processes.
+        strategy: "auto" for one device, or "ddp" and the like.
+        precision: of the arithmetic; None for the recipe's.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str | None = None
 
 
 @contextmanager
@@ -93,13 +113,14 @@ def callbacks_of(
 
 
 def trainer_of(
-    recipe: Recipe, callbacks: list[Callback], *, validate_every: int, accelerator: str, devices: int, strategy: str
+    recipe: Recipe, callbacks: list[Callback], *, validate_every: int, hardware: Hardware
 ) -> lightning.Trainer:
     """A Trainer for the steps of a recipe; the whole run is one epoch of an endless stream."""
     return lightning.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        strategy=hardware.strategy,
         max_steps=recipe.steps,
         max_epochs=-1,
         precision=recipe.precision,
@@ -146,9 +167,7 @@ def fit(
     log_every: int = 1,
     validate_every: int = 0,
     progress: OnStep | Literal["bar"] | None = None,
-    accelerator: str = "auto",
-    devices: int = 1,
-    strategy: str = "auto",
+    hardware: Hardware | None = None,
 ) -> FitReport:
     """Train for the recipe's number of steps, going on from `run_dir` where an earlier call stopped.
 
@@ -166,9 +185,7 @@ def fit(
         log_every: steps between two logged ones.
         validate_every: steps between two validations; 0 for none.
         progress: "bar", a function called as (step from 1, values), or None.
-        accelerator: as Lightning's Trainer takes it.
-        devices: number of devices.
-        strategy: as Lightning's Trainer takes it.
+        hardware: where to compute; one device of the best kind when None. Its precision must be the recipe's.
 
     Raises:
         NonFiniteError: when the loss or its gradient is not finite, before the weights are touched.
@@ -176,7 +193,10 @@ def fit(
         RunFileError: when a checkpoint cannot be read or written.
         ValueError: when `run_dir` holds another run, or the batch of `data` is not the recipe's.
     """
-    require_batch(module.recipe, data, devices)
+    on = hardware or Hardware()
+    if on.precision not in (None, module.recipe.precision):
+        raise ValueError(f"precision {on.precision!r} is not the recipe's, {module.recipe.precision!r}")
+    require_batch(module.recipe, data, on.devices * on.num_nodes)
     start, last, checkpoint = time.perf_counter(), run_dir / LAST, open_run(run_dir)
     resumed_from = checkpoint["global_step"] if checkpoint else 0
     if checkpoint and resumed_from >= module.recipe.steps:
@@ -187,9 +207,8 @@ def fit(
         callbacks = callbacks_of(
             module, run_dir, checkpoint_every=checkpoint_every, log_every=log_every, progress=progress
         )
-        hardware: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
         with quiet():
-            trainer = trainer_of(module.recipe, callbacks, validate_every=validate_every, **hardware)
+            trainer = trainer_of(module.recipe, callbacks, validate_every=validate_every, hardware=on)
             module.train()  # Lightning leaves the mode as it finds it, and evaluating ends in evaluation mode
             trainer.fit(module, data, ckpt_path=last if checkpoint else None, weights_only=True)
     return FitReport(
@@ -201,29 +220,60 @@ def evaluate(
     module: Classify,
     data: lightning.LightningDataModule,
     *,
-    accelerator: str = "auto",
-    devices: int = 1,
-    strategy: str = "auto",
+    hardware: Hardware | None = None,
+    progress: bool = False,
 ) -> Predictions:
-    """Predictions for the test clips of `data`, each video once.
+    """Predictions for the test clips of `data`, each video once; those of every view are in `module.scores`.
+
+    Over several processes the numbers are those of one, to the last bit: each video is scored once, in the same batch,
+    and views are merged in the order of rows. Every process gets all predictions.
 
     Args:
         module: a classifier.
         data: test clips; all views of a video carry its row.
-        accelerator: as Lightning's Trainer takes it.
-        devices: number of devices.
-        strategy: as Lightning's Trainer takes it.
+        hardware: where to compute; one device of the best kind when None.
+        progress: show a bar.
+
+    Raises:
+        ValueError: when views are missing, doubled or of no listed video.
+        KeyboardInterrupt: at Ctrl-C.
     """
+    on = hardware or Hardware()
+    module.windows = getattr(data, "test_windows", None) if module.num_views is not None else None
     with quiet():
         trainer = lightning.Trainer(
-            accelerator=accelerator,
-            devices=devices,
-            strategy=strategy,
-            precision=module.recipe.precision,
+            accelerator=on.accelerator,
+            devices=on.devices,
+            num_nodes=on.num_nodes,
+            strategy=on.strategy,
+            precision=on.precision or module.recipe.precision,  # type: ignore[arg-type]  # Lightning checks the words
             enable_checkpointing=False,
+            callbacks=[EvaluationBar()] if progress else None,
             **SILENT,
         )
-        trainer.test(module, data, verbose=False)
+        try:
+            trainer.test(module, data, verbose=False)
+        except SystemExit:
+            # Lightning ends the process at Ctrl-C; who called should say so.
+            if trainer.state.status == "interrupted":
+                raise KeyboardInterrupt from None
+            raise
     if module.predictions is None:
         raise ValueError(f"the test set of {type(data).__name__} is empty")
     return module.predictions
+
+
+def scores_of(module: Classify) -> ViewScores:
+    """Scores of every view of the latest evaluation.
+
+    Raises:
+        ValueError: before the first.
+    """
+    if module.scores is None:
+        raise ValueError("nothing was evaluated yet")
+    return module.scores
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that prints and writes."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0

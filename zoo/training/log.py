@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import Callback
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from zoo.training.module import TrainingModule
@@ -76,6 +77,54 @@ class StepLog(Callback):
             file.write(f"{json.dumps(row)}\n")
         if self.on_step is not None:
             self.on_step(step, row)
+
+
+class EvaluationBar(Callback):
+    """A progress bar over the batches of an evaluation, on the standard error stream of the first process."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[failed]}"),
+            console=Console(stderr=True),
+        )
+        self.task: TaskID | None = None
+        self.failed = 0
+
+    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Show the bar."""
+        if trainer.is_global_zero:
+            total = trainer.num_test_batches[0]
+            self.task = self.progress.add_task("batches scored", total=total, failed="")
+            self.progress.start()
+
+    def on_test_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Move on by a batch."""
+        if self.task is not None:
+            self.failed += len(batch.failed)
+            told = f"{self.failed} unreadable" if self.failed else ""
+            self.progress.update(self.task, advance=1, failed=told)
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Leave the finished bar."""
+        self.progress.stop()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Give the terminal back."""
+        self.progress.stop()
 
 
 class Bar(Callback):

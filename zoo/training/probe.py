@@ -1,6 +1,7 @@
 """Train a head on features in memory, at the learning rate and weight decay that held-out training videos prefer."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -14,7 +15,7 @@ from zoo.training.features import FeatureBank
 from zoo.training.learners import batches_of, train_head, train_heads
 from zoo.training.log import OnStep, Row
 from zoo.training.module import NonFiniteError
-from zoo.training.predictions import Predictions, merge_views
+from zoo.training.predictions import Predictions, ViewScores, count_views, merge
 from zoo.training.probe_recipe import ProbeRecipe, SweepRecipe, Trial
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "fold_standardization",
     "predict",
     "probe",
+    "score",
     "split",
     "train_head",
     "train_heads",
@@ -87,12 +89,19 @@ def split(bank: FeatureBank, held_out: float, seed: int) -> tuple[FeatureBank, F
 
 
 @torch.no_grad()
-def predict(head: nn.Module, bank: FeatureBank, *, batch_size: int, num_views: int | None = None) -> Predictions:
-    """Probabilities per video, the mean over its views."""
+def score(head: nn.Module, bank: FeatureBank, *, batch_size: int) -> ViewScores:
+    """Scores of every view, before softmax."""
     device = next((p.device.type for p in head.parameters()), bank.tokens.device.type)
     parts = torch.arange(len(bank)).split(batch_size)
-    scores = torch.cat([head(bank.features(views, device)).float().softmax(1).cpu() for views in parts])
-    return merge_views(scores, bank.labels, bank.rows, num_views=num_views)
+    scores = torch.cat([head(bank.features(views, device)).float().cpu() for views in parts])
+    views = count_views(bank.rows) if bank.views is None else bank.views
+    return ViewScores(scores, bank.labels, bank.rows, views, failed=bank.failed)
+
+
+def predict(head: nn.Module, bank: FeatureBank, *, batch_size: int) -> Predictions:
+    """Probabilities per video, the mean over its views; windows of long videos need not be equally many."""
+    counts = Counter(bank.rows.tolist())
+    return merge(score(head, bank, batch_size=batch_size), num_views=1, windows=counts)
 
 
 def probe(

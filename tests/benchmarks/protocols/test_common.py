@@ -6,7 +6,7 @@ from benchmarks.protocols.common import MODEL_FILE, build
 from tests.benchmarks.protocols.clips import SPEC, tiny_data
 from zoo.recipes.recipe import Recipe
 from zoo.registry import create_model
-from zoo.training.predictions import merge_views
+from zoo.training.predictions import ViewScores, count_views, merge
 from zoo.training.probe import ProbeRecipe
 
 PROBE = ProbeRecipe(steps=3, batch_size=20, lrs=(1e-2,), weight_decay=0.0)
@@ -29,9 +29,9 @@ def test_the_model_that_was_kept_gives_the_predictions_of_the_outcome(protocol, 
     assert model.spec.clip == SPEC
     batches = list(data.test_dataloader())
     with torch.no_grad():
-        scores = torch.cat([model(batch.video).softmax(1) for batch in batches])
+        scores = torch.cat([model(batch.video) for batch in batches])
     labels, rows = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("label", "row"))
-    merged = merge_views(scores, labels, rows, num_views=2)
+    merged = merge(ViewScores(scores, labels, rows, count_views(rows)), num_views=2)
     torch.testing.assert_close(merged.probabilities, outcome.probabilities, atol=1e-5, rtol=1e-4)
 
 

@@ -1,5 +1,6 @@
 import itertools
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from zoo.data.loading import (
     Sample,
     UnreadableVideoError,
     collate,
+    window_numbers,
 )
-from zoo.data.records import Span
+from zoo.data.records import Record, Span
 
 
 def test_a_pass_over_the_list_shows_each_video_once_in_an_order_of_its_own():
@@ -47,13 +49,35 @@ def test_processes_share_the_steps_of_one_stream():
     assert [first + second for first, second in zip(*ranks, strict=True)] == alone
 
 
-@pytest.mark.parametrize("length", [1, 4, 7, 8])
+def shares(length, batch_size, world):
+    return [EachOnce(length=length, batch_size=batch_size, rank=rank, world=world) for rank in range(world)]
+
+
+@pytest.mark.parametrize("length", [5, 7, 8])
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
-def test_evaluation_shares_videos_without_padding_or_doubling(length, world):
-    parts = [list(EachOnce(length=length, rank=rank, world=world)) for rank in range(world)]
-    assert sorted(itertools.chain.from_iterable(parts)) == list(range(length))
-    assert all(part == sorted(part) for part in parts)
-    assert [len(EachOnce(length=length, rank=rank, world=world)) for rank in range(world)] == [len(p) for p in parts]
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_evaluation_shares_videos_without_padding_or_doubling(length, world, batch_size):
+    parts = shares(length, batch_size, world)
+    flat = [list(itertools.chain.from_iterable(part)) for part in parts]
+    assert sorted(itertools.chain.from_iterable(flat)) == list(range(length))
+    assert all(part == sorted(part) and part for part in flat)
+    assert [len(part) for part in parts] == [len(list(part)) for part in parts]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_batches_hold_the_same_videos_however_many_processes_share_them(world):
+    alone = list(shares(11, 2, 1)[0])
+    assert sorted(batch for part in shares(11, 2, world) for batch in part) == alone
+
+
+def test_more_processes_than_videos_are_refused():
+    with pytest.raises(ValueError, match="4 processes cannot share 3 videos; use at most 3"):
+        EachOnce(length=3, world=4)
+
+
+def test_windows_of_a_row_are_numbered_in_the_order_of_the_list():
+    rows = [0, 1, 1, 0, 1, 2]
+    assert window_numbers([Record(Path("x"), 0, row) for row in rows]) == [0, 0, 1, 1, 2, 0]
 
 
 def test_one_bad_video_in_a_hundred_is_the_limit_by_default(tmp_path):

@@ -17,7 +17,7 @@ from zoo.multiblock import LONG_RANGE, SHORT_RANGE, Split
 from zoo.objectives.vjepa import VJEPA
 from zoo.recipes.recipe import Recipe
 from zoo.training.checkpoint import Checkpoints
-from zoo.training.fit import quiet, trainer_of
+from zoo.training.fit import Hardware, quiet, trainer_of
 from zoo.training.optim import Placement, param_groups
 from zoo.training.pretrain import Pretrain
 
@@ -110,10 +110,10 @@ def trained(
     tokens = [[int(place[2:])] * 2 if "." in place else [0, 1] for place in places]
     objective.replay(splits, tokens)
     watch, module = Watch(), Pretrain(objective, recipe)
-    hardware = {"validate_every": 0, "accelerator": "cpu", "devices": 1, "strategy": "auto"}
+    hardware = Hardware(accelerator="cpu")
     short = Recipe(steps=len(groups), global_batch=256, base_lr=0.0, accumulate=recipe.accumulate)
     with quiet():
-        trainer_of(short, [watch, Checkpoints(run_dir, every=0)], **hardware).fit(
+        trainer_of(short, [watch, Checkpoints(run_dir, every=0)], validate_every=0, hardware=hardware).fit(
             module.train(), Clips([tensors[f"in.clips.{it}"] for it in places])
         )
     return objective, watch

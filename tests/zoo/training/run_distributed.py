@@ -14,7 +14,7 @@ from tests.zoo.training.synthetic import TinyBackbone
 from zoo.model import VideoModel
 from zoo.recipes.recipe import Recipe
 from zoo.training.classify import Classify
-from zoo.training.fit import evaluate, fit
+from zoo.training.fit import Hardware, evaluate, fit
 
 BATCH, STEPS = 6, 8
 
@@ -33,14 +33,14 @@ def main():
     module = Classify(model, recipe, num_views=2)
     options.run.mkdir(parents=True, exist_ok=True)
     data = tiny_data(options.run, test=11, batch_size=BATCH // options.devices)
-    hardware = {"accelerator": "cpu", "devices": options.devices, "strategy": "ddp" if options.devices > 1 else "auto"}
+    hardware = Hardware(accelerator="cpu", devices=options.devices, strategy="ddp" if options.devices > 1 else "auto")
 
     def progress(step, row):
         if step == options.stop_at:
             raise SystemExit(3)
 
-    fit(module, data, run_dir=options.run, checkpoint_every=2, progress=progress, **hardware)
-    predictions = evaluate(module, data, **hardware)
+    fit(module, data, run_dir=options.run, checkpoint_every=2, progress=progress, hardware=hardware)
+    predictions = evaluate(module, data, hardware=hardware)
     if module.global_rank == 0:
         torch.save({**predictions._asdict(), "weights": model.state_dict()}, options.run / "outcome.pt")
 

@@ -1,14 +1,22 @@
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from backbones.contract import Features
+from heads.attentive import AttentiveHead
 from heads.verb_noun import VerbNounHead
-from tests.zoo.training.synthetic import RECIPE, TinyData, tiny_model
+from tests.zoo.data.clips import break_file, write_set
+from tests.zoo.training.synthetic import RECIPE, TinyBackbone, TinyData, tiny_model
 from zoo.batch import Batch
+from zoo.card import ClipSpec
+from zoo.data.datamodule import FailurePolicy, VideoDataModule
+from zoo.model import VideoModel
 from zoo.training.classify import Classify, mixer
 from zoo.training.fit import evaluate, fit
+from zoo.training.predictions import ViewScores, join
 
 
 def batch(size=4, classes=4):
@@ -143,7 +151,7 @@ def test_a_lost_view_is_noticed():
     class OneMissing(TinyData):
         def on_before_batch_transfer(self, batch, dataloader_idx):
             keep = batch.row != 9 if batch.row[-1] == 9 else slice(None)
-            return Batch(*(column[keep][: -1 if batch.row[-1] != 9 else None] for column in batch))
+            return Batch(*(column[keep][: -1 if batch.row[-1] != 9 else None] for column in batch[:3]))
 
     with pytest.raises(ValueError, match="every video must have 3 views"):
         evaluate(Classify(tiny_model(), RECIPE, num_views=3), OneMissing(views=3))
@@ -155,3 +163,124 @@ def test_labels_that_are_no_class_are_named(label):
     clips.label[2] = label
     with pytest.raises(ValueError, match=rf"rows \[2\] have labels \[{label}\]; the model has classes 0 to 3"):
         Classify(tiny_model(), RECIPE).loss(clips)
+
+
+def test_a_model_with_one_output_learns_values(tmp_path):
+    module = Classify(tiny_model(1), RECIPE)
+    clips = batch()._replace(target=torch.tensor([0.5, -1.0, 2.0, 0.0]))
+    loss = module.eval().loss(clips)
+    expected = (module(clips.video)[:, 0] - clips.target).square().mean()
+    torch.testing.assert_close(loss.total, expected)
+    assert loss.logs["mse"] == loss.total
+
+
+def test_a_classifier_on_clips_with_targets_still_learns_classes():
+    clips = batch()._replace(target=torch.zeros(4))
+    assert "accuracy" in Classify(tiny_model(), RECIPE).eval().loss(clips).logs
+
+
+def test_one_output_without_targets_is_no_regression():
+    with pytest.raises(ValueError, match="the model has classes 0 to 0"):
+        Classify(tiny_model(1), RECIPE).loss(batch())
+
+
+def test_values_of_views_are_averaged():
+    class Targets(TinyData):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            return batch._replace(target=batch.row / 10)
+
+    module, data = Classify(tiny_model(1), RECIPE, num_views=3), Targets(views=3)
+    predictions = evaluate(module, data)
+    views = torch.cat([module.eval()(b.video) for b in data.test_dataloader()])
+    torch.testing.assert_close(predictions.probabilities, views.view(10, 3, 1).mean(1))
+    torch.testing.assert_close(predictions.targets, torch.arange(10) / 10)
+    assert math.isnan(module.accuracy)
+
+
+def test_scores_of_every_view_are_kept_as_the_network_gives_them():
+    module, data = Classify(tiny_model(), RECIPE, num_views=3), TinyData(views=3)
+    evaluate(module, data)
+    views = torch.cat([module.eval()(b.video) for b in data.test_dataloader()])
+    torch.testing.assert_close(module.scores.scores, views)
+    assert module.scores.views.tolist() == [0, 1, 2] * 10
+
+
+def test_a_head_that_attends_sees_all_clips_of_a_crop_at_once():
+    backbone = tiny_model().backbone
+    model = VideoModel(backbone, AttentiveHead(16, 4, num_heads=2))
+    # 2 clips x 3 crops of each of 10 videos, in batches of 2 videos.
+    module = Classify(model, RECIPE, num_views=6, rule="segments attended", clips=2)
+    predictions = evaluate(module, TinyData(views=6, batch_size=12))
+    clips = torch.cat([b.video for b in TinyData(views=6, batch_size=12).test_dataloader()])
+    with torch.no_grad():
+        parts = backbone.eval().forward_features(clips)
+        tokens = parts.tokens.unflatten(0, (10, 2, 3))
+        joined = torch.cat([tokens[:, 0], tokens[:, 1]], 2).flatten(0, 1)
+        grid = parts.grid._replace(time=2 * parts.grid.time)
+        scores = model.head(Features(joined, joined[:, :0], grid, None))
+    torch.testing.assert_close(module.scores.scores, scores)
+    assert module.scores.rows.tolist() == [row for row in range(10) for _ in range(3)]
+    assert module.scores.views.tolist() == [0, 1, 2] * 10
+    torch.testing.assert_close(predictions.probabilities, scores.softmax(1).unflatten(0, (10, 3)).mean(1))
+
+
+def test_attending_needs_to_know_the_views():
+    with pytest.raises(ValueError, match="needs num_views, a multiple of the 2 clips, not 5"):
+        Classify(tiny_model(), RECIPE, num_views=5, rule="segments attended", clips=2)
+
+
+def test_a_head_with_several_questions_is_asked_one():
+    head = VerbNounHead(16, {"verb": 4, "noun": 5}, num_heads=2, depth=1)
+    model = VideoModel(TinyBackbone(), head)
+    module = Classify(model, RECIPE, question="verb")
+    evaluate(module, TinyData())
+    clips = next(iter(TinyData().test_dataloader()))
+    torch.testing.assert_close(module.scores.scores[:4], model.eval()(clips.video)["verb"])
+    with pytest.raises(ValueError, match=r"\(verb, noun\); name one of them, not 'adverb'"):
+        Classify(model, RECIPE, question="adverb")
+
+
+def test_an_evaluation_counts_every_video_as_scored_or_failed(tmp_path):
+    records = write_set(tmp_path, num_frames=(8,) * 20)
+    for row in (2, 3, 11):
+        break_file(records[row])
+    spec = ClipSpec(num_frames=4, sampling="uniform", img_size=8, clips=2, crops=1)
+    data = VideoDataModule(spec=spec, test=records, batch_size=4, failures=FailurePolicy(in_evaluation="report"))
+    predictions = evaluate(Classify(tiny_model(), RECIPE, num_views=2), data)
+    assert [failure.row for failure in predictions.failed] == [2, 3, 11]
+    assert sorted([*predictions.rows.tolist(), *(failure.row for failure in predictions.failed)]) == list(range(20))
+
+
+def test_an_evaluation_of_unreadable_videos_ends_with_their_list(tmp_path):
+    records = write_set(tmp_path, num_frames=(8,) * 2)
+    for record in records:
+        break_file(record)
+    spec = ClipSpec(num_frames=4, sampling="uniform", img_size=8)
+    data = VideoDataModule(spec=spec, test=records, failures=FailurePolicy(in_evaluation="report"))
+    predictions = evaluate(Classify(tiny_model(), RECIPE, num_views=1), data)
+    assert [failure.row for failure in predictions.failed] == [0, 1]
+    assert predictions.probabilities.shape == (0, 4)
+
+
+def test_shares_of_two_processes_joined_equal_one_process_bit_for_bit(tmp_path):
+    records = write_set(tmp_path, num_frames=(8,) * 7)
+    break_file(records[4])
+    spec = ClipSpec(num_frames=4, sampling="uniform", img_size=8, clips=2, crops=1)
+    model = tiny_model().eval()
+
+    def scores(rank, world):
+        class Share(VideoDataModule):
+            def _process(self):
+                return rank, world
+
+        module = Classify(model, RECIPE, num_views=2).eval()
+        data = Share(spec=spec, test=records, batch_size=4, failures=FailurePolicy(in_evaluation="report"))
+        with torch.no_grad():
+            for it in data.test_dataloader():
+                module.evaluation_step(it)
+        nothing = ViewScores(*(it[:0] for it in module.collected[0][:4]), failed=tuple(module.lost))
+        return join([*module.collected, nothing])
+
+    alone, shared = scores(0, 1), join([scores(1, 2), scores(0, 2)])
+    assert all(torch.equal(a, b) for a, b in zip(alone[:4], shared[:4], strict=True))
+    assert [failure.row for failure in shared.failed] == [failure.row for failure in alone.failed] == [4]

@@ -11,7 +11,7 @@ import torch
 from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData, tiny_model
 from zoo.training.checkpoint import Interrupted, RunFileError, load_checkpoint
 from zoo.training.classify import Classify
-from zoo.training.fit import evaluate, fit
+from zoo.training.fit import Hardware, evaluate, fit
 from zoo.training.log import read_log
 from zoo.training.pretrain import Pretrain
 
@@ -288,20 +288,26 @@ def test_evaluation_gives_each_video_once(tmp_path):
 def test_a_gpu_trains_resumes_and_evaluates(tmp_path):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
+    gpu = Hardware(accelerator="gpu")
     recipe = replace(AVERAGED, precision="bf16-mixed", steps=80, gradient_clip=1.0)
     losses = []
     for folder in ("whole", "parts"):
         torch.manual_seed(0)
         if folder == "parts":
             with pytest.raises(BrokenError):
-                fit(Classify(tiny_model(), recipe), BreaksAt(40), run_dir=tmp_path / folder, accelerator="gpu")
+                fit(
+                    Classify(tiny_model(), recipe),
+                    BreaksAt(40),
+                    run_dir=tmp_path / folder,
+                    hardware=gpu,
+                )
         module = Classify(tiny_model(), recipe, num_views=3)
-        report = fit(module, TinyData(), run_dir=tmp_path / folder, accelerator="gpu")
+        report = fit(module, TinyData(), run_dir=tmp_path / folder, hardware=gpu)
         assert report.resumed_from == (40 if folder == "parts" else 0)
         losses.append([row["loss"] for row in report.curves])
     # Kernels on a GPU may add in another order from run to run, so closeness is all that can be asked for.
     assert losses[0] == pytest.approx(losses[1], rel=0.1, abs=0.02)
-    predictions = evaluate(module, TinyData(views=3), accelerator="gpu")
+    predictions = evaluate(module, TinyData(views=3), hardware=gpu)
     assert predictions.rows.tolist() == list(range(10))
     assert module.accuracy > 0.5
 

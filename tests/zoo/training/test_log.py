@@ -1,8 +1,12 @@
 import json
 
-from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData
-from zoo.training.fit import fit
-from zoo.training.log import read_log
+import pytorch_lightning as lightning
+
+from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData, tiny_model
+from zoo.batch import Unread
+from zoo.training.classify import Classify
+from zoo.training.fit import SILENT, fit, quiet
+from zoo.training.log import EvaluationBar, read_log
 from zoo.training.pretrain import Pretrain
 
 
@@ -22,3 +26,23 @@ def test_a_run_that_starts_anew_drops_the_lines_of_an_earlier_attempt(tmp_path):
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert all(row["loss"] >= 0 for row in rows)
     assert rows[0].keys() == {"step", "loss", "error", "answer", "grad_norm", "lr"}
+
+
+def test_the_bar_of_an_evaluation_counts_batches_and_what_could_not_be_read():
+    class Lost(TinyData):
+        def on_before_batch_transfer(self, batch, dataloader_idx):
+            return batch._replace(failed=(Unread(99, "x.mp4", "damaged"),)) if batch.row[0] == 4 else batch
+
+    bars = []
+
+    class Watched(EvaluationBar):
+        def on_test_end(self, trainer, pl_module):
+            super().on_test_end(trainer, pl_module)
+            bars.append(self)
+
+    trainer = lightning.Trainer(accelerator="cpu", enable_checkpointing=False, callbacks=[Watched()], **SILENT)
+    with quiet():
+        trainer.test(Classify(tiny_model(), RECIPE), Lost(), verbose=False)
+    task = bars[0].progress.tasks[0]
+    assert (task.completed, task.total, task.fields["failed"]) == (3, 3, "1 unreadable")
+    assert bars[0].progress.finished

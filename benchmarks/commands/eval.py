@@ -1,0 +1,153 @@
+"""`zoo eval`: one network on one suite, by a published protocol, with an account of every video."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmarks.evaluate import Told
+    from benchmarks.evaluation import Evaluation, Request
+
+WORDS = "evaluate a network on a suite, with an account of every video"
+EXAMPLES = """\
+examples:
+  zoo eval vit_pico --suite digits --task motion --checkpoint runs/compare/weights/RUN.safetensors
+  zoo eval videomamba_tiny.k400_f8_res224 --pretrained --suite k400 --data /data/k400 --dry-run
+  zoo eval videomamba_tiny.k400_f8_res224 --pretrained --suite k400 --data /data/k400 --workers 8
+  zoo eval vit_pico --suite digits --task order --protocol linear --budget smoke
+  torchrun --nproc-per-node 8 -m benchmarks.cli eval NAME ... --devices 8     see benchmarks/launch/
+
+Any video that cannot be read means no headline number, a list of them and exit status 1, unless --tolerate says
+otherwise."""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What the command understands."""
+    parser.add_argument("name", metavar="NAME", help="architecture, or released weights")
+    parser.add_argument("--suite", required=True, metavar="S", help="videos and tasks")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the suite's official files")
+    parser.add_argument("--task", default="", metavar="T", help="where a suite has several")
+    parser.add_argument("--split", default="", metavar="SPLIT", help="(the suite's test list)")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights of yours")
+    weights.add_argument("--pretrained", action="store_true", help="released weights; random ones without either")
+    parser.add_argument(
+        "--protocol", default="as_is", metavar="{as_is,linear,knn,attentive,finetune}", help="what is trained (as_is)"
+    )
+    parser.add_argument("--budget", default="quick", metavar="{smoke,quick,full}", help="how long to train (quick)")
+    parser.add_argument("--views", default="", metavar="NAME", help="test views of a paper, such as videomae_k400")
+    parser.add_argument("--clips", type=_positive, metavar="N", help="temporal clips per video")
+    parser.add_argument("--crops", type=_positive, metavar="N", help="spatial crops per clip")
+    parser.add_argument("--merge", default="", metavar="RULE", help="such as mean-of-softmax or mean-of-logits")
+    parser.add_argument("--tolerate", default="0", metavar="N|PERCENT", help="videos that may fail (0)")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="the first N videos only; never a headline")
+    parser.add_argument("--batch-size", type=_positive, default=16, metavar="N", help="views per device and step (16)")
+    parser.add_argument("--workers", type=_count, default=0, metavar="N", help="loading processes per device (0)")
+    parser.add_argument("--accelerator", default="auto", help="as Lightning takes it (auto)")
+    parser.add_argument("--devices", type=_positive, default=1, metavar="N", help="per node (1)")
+    parser.add_argument("--num-nodes", type=_positive, default=1, metavar="N", help="(1)")
+    parser.add_argument("--strategy", default="auto", help="as Lightning takes it, such as ddp (auto)")
+    parser.add_argument("--precision", metavar="P", help="32-true, bf16-mixed or 16-mixed (the protocol's)")
+    parser.add_argument("--decoder", default="pyav", metavar="{pyav,decord}", help="(pyav)")
+    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="of fresh weights and training (0)")
+    parser.add_argument("--out", type=Path, default=Path("runs/eval"), metavar="DIR", help="(runs/eval)")
+    parser.add_argument("--dry-run", action="store_true", help="print the protocol as a table and leave")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _count(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and print; 1 when there is no headline number because videos failed."""
+    from rich.console import Console
+
+    from benchmarks.evaluate import evaluate
+    from benchmarks.evaluation import resolve
+    from benchmarks.protocol_text import protocol_table
+    from zoo.training.fit import is_first_process
+
+    if arguments.decoder not in ("pyav", "decord"):
+        from zoo.suggest import unknown
+
+        raise unknown("decoder", arguments.decoder, ("pyav", "decord"))
+    first = is_first_process()
+    # What goes into a pipe or a file must keep every entry on one line.
+    console = Console(width=None if sys.stdout.isatty() else 250, quiet=not first)
+    one = resolve(request_of(arguments), progress=first and sys.stderr.isatty())
+    if arguments.dry_run:
+        console.print(protocol_table(one))
+        return 0
+    told = evaluate(one, progress=first and sys.stderr.isatty())
+    _show(console, one, told)
+    return int(len(told.result.failed) > one.tolerated)
+
+
+def request_of(arguments: argparse.Namespace) -> "Request":
+    """The request that a command line makes."""
+    from benchmarks.evaluation import Request
+    from zoo.training.fit import Hardware
+
+    hardware = Hardware(
+        accelerator=arguments.accelerator,
+        devices=arguments.devices,
+        num_nodes=arguments.num_nodes,
+        strategy=arguments.strategy,
+        precision=arguments.precision,
+    )
+    return Request(
+        name=arguments.name,
+        suite=arguments.suite,
+        data=arguments.data,
+        task=arguments.task,
+        split=arguments.split,
+        checkpoint=arguments.checkpoint,
+        pretrained=arguments.pretrained,
+        protocol=arguments.protocol,
+        views=arguments.views,
+        clips=arguments.clips,
+        crops=arguments.crops,
+        merge=arguments.merge,
+        tolerate=arguments.tolerate,
+        batch_size=arguments.batch_size,
+        workers=arguments.workers,
+        hardware=hardware,
+        seed=arguments.seed,
+        budget=arguments.budget,
+        limit=arguments.limit,
+        out=arguments.out,
+        decoder=arguments.decoder,
+    )
+
+
+def _show(console: "Console", one: "Evaluation", told: "Told") -> None:
+    from benchmarks.formats import number_words
+
+    result = told.result
+    failed = len(result.failed)
+    account = f"{result.n_evaluated} scored + {failed} failed = {result.n_expected} videos of {one.suite.name}"
+    console.print(f"{one.request.name} on {one.task.name} ({one.split}): {account}", highlight=False)
+    for line in result.failed:
+        console.print(f"  failed: {line}", highlight=False, markup=False)
+    if told.reason:
+        console.print(f"no headline number: {told.reason}", style="bold red", highlight=False)
+    if not told.reason or not failed:
+        for name, interval in told.metrics.items():
+            console.print(f"  {name:11} {number_words(name, interval)}", highlight=False)
+    if failed and not told.reason:
+        allowed = f"--tolerate {one.request.tolerate}, {one.tolerated} videos"
+        console.print(f"  without the {failed} failed videos ({allowed})", style="yellow", highlight=False)
+    if told.alarm:
+        console.print(told.alarm, style="bold yellow", highlight=False, markup=False)
+    console.print(f"{told.path}", highlight=False, markup=False, soft_wrap=True)

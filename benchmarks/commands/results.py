@@ -1,0 +1,107 @@
+"""`zoo results`: what was measured so far; and metrics again from stored scores, without the network."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.results import Problem, Result
+
+WORDS = "list results, or merge and measure stored scores again"
+EXAMPLES = """\
+examples:
+  zoo results                                        what `zoo eval` wrote to runs/eval
+  zoo results runs/eval runs/compare --suite digits --task motion
+  zoo results --recompute runs/eval/RUN.json --merge mean-of-logits"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What the command understands."""
+    parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="folders of results (runs/eval)")
+    for word in ("suite", "system", "task", "protocol"):
+        parser.add_argument(f"--{word}", default="", metavar="NAME", help=f"results of this {word} only")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--recompute", type=Path, metavar="FILE", help="merge and measure the scores of one result")
+    parser.add_argument("--merge", default="", metavar="RULE", help="with --recompute, by this rule (the result's own)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what fits; 1 when files could not be read.
+
+    Raises:
+        RequestError: for a folder that does not exist, and scores that cannot be merged again.
+    """
+    from benchmarks.session import RequestError
+
+    if arguments.recompute is not None:
+        return _recompute(arguments.recompute, arguments.merge, as_json=arguments.json)
+    if arguments.merge:
+        raise RequestError("--merge needs --recompute FILE")
+    found, problems = gather(arguments.folders or [Path("runs/eval")])
+    words = {word: getattr(arguments, word) for word in ("suite", "system", "task", "protocol")}
+    found = [one for one in found if all(not it or getattr(one.identity, word) == it for word, it in words.items())]
+    found.sort(key=lambda one: one.created, reverse=True)
+    if arguments.json:
+        print(json.dumps([json.loads(one.to_json()) for one in found]))  # noqa: T201
+    else:
+        _table(found)
+    for problem in problems:
+        print(f"zoo results: {problem.path}: {problem.reason}", file=sys.stderr)  # noqa: T201
+    return int(bool(problems))
+
+
+def gather(folders: list[Path]) -> "tuple[list[Result], list[Problem]]":
+    """Results of folders, and files that are none; the folder of a comparison means its results.
+
+    Raises:
+        RequestError: for a folder that does not exist.
+    """
+    from benchmarks.results import Store
+    from benchmarks.session import RequestError
+
+    found, problems = [], []
+    for folder in folders:
+        if not folder.is_dir():
+            raise RequestError(f"{folder}: there is no such folder; `zoo eval` and `zoo compare` write results")
+        inside = folder / "results"
+        store = Store(inside if inside.is_dir() else folder)
+        found += store.results()
+        problems += [problem for problem in store.problems if problem.path.name != "request.json"]
+    return found, problems
+
+
+def _table(found: "list[Result]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmarks.formats import number_words
+
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for column in ("created", "system", "start", "suite", "task", "protocol", "hash", "videos", "result"):
+        table.add_column(column, no_wrap=column != "result")
+    for one in found:
+        name, interval = next(iter(one.metrics.items()), ("", None))
+        headline = f"{name} {number_words(name, interval)}" if interval else one.details.get("no_headline", "no number")
+        if one.failed and interval:
+            headline += f", {len(one.failed)} failed"
+        who = one.identity
+        videos = f"{one.n_evaluated}/{one.n_expected}"
+        cells = (one.created, who.system, who.init, who.suite, who.task, who.protocol, one.protocol_hash[:8], videos)
+        table.add_row(*cells, headline)
+    Console(width=None if sys.stdout.isatty() else 250).print(table)
+
+
+def _recompute(path: Path, rule: str, *, as_json: bool) -> int:
+    from benchmarks.evaluate import recompute
+    from benchmarks.formats import number_words
+
+    again = recompute(path, rule)
+    if as_json:
+        print(json.dumps({"merge": again.rule, "metrics": {name: list(it) for name, it in again.metrics.items()}}))  # noqa: T201
+        return 0
+    print(f"{len(again.predictions.rows)} videos, merged by {again.rule}")  # noqa: T201
+    for name, interval in again.metrics.items():
+        print(f"  {name:11} {number_words(name, interval)}")  # noqa: T201
+    return 0

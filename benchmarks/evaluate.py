@@ -1,0 +1,373 @@
+"""Behind `zoo eval`: build, fit a head where the protocol trains one, evaluate, store a result with all scores."""
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks import metrics
+from benchmarks.budgets import PROTOCOLS, budget
+from benchmarks.class_map import chance_alarm, keep_classes
+from benchmarks.evaluation import AS_IS, Evaluation
+from benchmarks.plan import plain
+from benchmarks.protocols import as_is, attentive_probe, finetune
+from benchmarks.protocols.common import MODEL_FILE
+from benchmarks.protocols.outcome import Outcome
+from benchmarks.provenance import now, provenance
+from benchmarks.results import RANDOM, Identity, Interval, Result, Store, digest
+from benchmarks.session import RequestError
+from zoo.batch import Unread
+from zoo.data.cache import decoder_version
+from zoo.data.datamodule import FailurePolicy, VideoDataModule
+from zoo.model import VideoModel
+from zoo.registry import create_model
+from zoo.training.fit import Hardware, is_first_process
+from zoo.training.log import OnStep
+from zoo.training.predictions import ATTENDED, MEAN, SOFTMAX, Predictions, ViewScores, as_rule, merge
+
+
+class Told(NamedTuple):
+    """What an evaluation leaves.
+
+    Attributes:
+        result: the stored result.
+        path: its file; None in processes other than the first.
+        metrics: measured numbers; those of a part where `reason` says so.
+        reason: why there is no headline number; "" where there is one.
+        alarm: what to say of trained weights near chance; "" for nothing.
+    """
+
+    result: Result
+    path: Path | None
+    metrics: dict[str, Interval]
+    reason: str
+    alarm: str
+
+
+def evaluate(one: Evaluation, *, progress: bool = False, on_step: OnStep | None = None) -> Told:
+    """Carry out an evaluation and store its result.
+
+    Args:
+        one: what to do.
+        progress: show a bar.
+        on_step: called with the steps of a training.
+
+    Raises:
+        CheckpointError: when weights cannot be used.
+        RequestError: for a protocol that cannot be run as asked.
+    """
+    settings, identity = settings_of(one)
+    told, data = carry_out(one, identity, progress=progress, on_step=on_step)
+    if told.scores is None:
+        raise RequestError(f"protocol {one.request.protocol!r} kept no scores of views")
+    predictions = merged(one, told.scores, data)
+    unread = _once(predictions.failed)
+    measured = measure(predictions, one)
+    reason = no_headline(one, len(unread))
+    alarm = _alarm(one, predictions)
+    circumstances = provenance(threads=torch.get_num_threads())
+    result = Result(
+        identity=identity,
+        settings=settings,
+        metrics={} if reason else measured,
+        n_expected=one.rows,
+        n_evaluated=len(predictions.rows),
+        failed=[f"{failure.path}: {failure.reason}" for failure in unread],
+        curves=told.curves,
+        details={**told.details, **details(one, predictions, measured, reason, alarm)},
+        device=f"{circumstances.device}; {device_words(one.request.hardware)}",
+        versions=circumstances.versions,
+        decoder=decoder_version(one.request.decoder),
+        commit=circumstances.commit,
+        seconds=told.seconds,
+        command=circumstances.command,
+        created=now(),
+    )
+    if not is_first_process():
+        return Told(result, None, measured, reason, alarm)
+    store = Store(one.request.out)
+    result = replace(result, weights=_keep_weights(one, identity))
+    path = store.add(result, arrays_of(told.scores, predictions))
+    return Told(Result.from_json(path.read_text(encoding="utf-8")), path, measured, reason, alarm)
+
+
+def settings_of(one: Evaluation) -> tuple[dict[str, Any], Identity]:
+    """Every setting that shapes the numbers, and the identity of the run."""
+    request, trained = one.request, one.request.protocol != AS_IS
+    protocol: dict[str, Any] = asdict(protocol_settings(one))
+    if request.protocol == "finetune":
+        protocol["augment"] = asdict(budget(request.budget).augment)
+    settings = plain(
+        {
+            "protocol": protocol,
+            "clip": one.clip.to_dict(),
+            "merge": one.rule,
+            "metric": one.task.metric,
+            "split": one.split,
+            "weights": one.network.sha256 or one.network.weights,
+            "classes": list(one.found.rows) if one.found and one.found.rows else None,
+            **({"limit": request.limit} if request.limit is not None else {}),
+        }
+    )
+    splits = (one.suite.train_split, one.split) if trained else (one.split,)
+    hashes = {split: one.videos.split_hash(one.task.name, split) for split in splits}
+    identity = Identity(
+        kind="evaluate",
+        system=request.name,
+        init=RANDOM if one.network.weights == RANDOM else f"weights-{(one.network.sha256 or 'released')[:12]}",
+        suite=one.suite.name,
+        task=one.task.name,
+        split_hash=digest(hashes) if trained else hashes[one.split],
+        protocol=request.protocol,
+        settings_hash=digest(settings),
+        seed=request.seed,
+    )
+    return settings, identity
+
+
+def protocol_settings(one: Evaluation) -> Any:
+    """Settings of the protocol, a dataclass of its own."""
+    if one.request.protocol == AS_IS:
+        precision = one.request.hardware.precision or "32-true"
+        return as_is.Settings(rule=one.rule, question=one.question, precision=precision)
+    chosen = budget(one.request.budget).evaluate[one.request.protocol]
+    if isinstance(chosen, attentive_probe.Settings):
+        return replace(chosen, across_segments=one.rule == ATTENDED)
+    if isinstance(chosen, finetune.Settings) and one.request.hardware.precision:
+        return replace(chosen, recipe=replace(chosen.recipe, precision=one.request.hardware.precision))  # type: ignore[arg-type]  # checked by Lightning
+    return chosen
+
+
+def build(one: Evaluation) -> VideoModel:
+    """The network with its weights, its classes in the data set's order."""
+    request = one.request
+    weights: dict[str, Any] = {"pretrained": request.pretrained, "checkpoint_path": request.checkpoint}
+    has_weights = request.pretrained or request.checkpoint is not None
+    fresh = request.protocol != AS_IS or not has_weights
+    size = one.num_outputs if fresh or (request.checkpoint is not None and not one.network.num_rows) else None
+    model = create_model(request.name, num_classes=size, **weights)
+    report = model.load_report
+    if not fresh and report is not None and any(name.startswith("head.") for name in report.missing):
+        raise RequestError(
+            f"{request.checkpoint} has no classifier for {one.num_outputs} classes to evaluate as it is; choose a "
+            f"protocol that trains one, such as --protocol linear"
+        )
+    return keep_classes(model, one.found.rows) if one.found and one.found.rows else model
+
+
+def carry_out(
+    one: Evaluation, identity: Identity, *, progress: bool, on_step: OnStep | None
+) -> tuple[Outcome, VideoDataModule]:
+    """Run the protocol on the lists of the suite.
+
+    Raises:
+        RequestError: for several devices where features are computed on one.
+    """
+    request, hardware = one.request, one.request.hardware
+    trained, settings = request.protocol != AS_IS, protocol_settings(one)
+    processes = hardware.devices * hardware.num_nodes
+    if request.protocol not in (AS_IS, "finetune") and processes > 1:
+        raise RequestError(f"--protocol {request.protocol} computes features on one device, not on {processes}")
+    batch_size = request.batch_size
+    if isinstance(settings, finetune.Settings):
+        batch_size = settings.recipe.global_batch // (processes * settings.recipe.accumulate)
+    data = VideoDataModule(
+        spec=one.clip,
+        train=one.videos.records(one.task.name, one.suite.train_split) if trained else (),
+        test=one.records,
+        augment=budget(request.budget).augment if trained else None,
+        batch_size=batch_size,
+        num_workers=request.workers,
+        seed=request.seed,
+        cache=one.videos.cache(progress=progress),
+        decoder=request.decoder,
+        failures=FailurePolicy(in_evaluation="report"),
+    )
+    shared: dict[str, Any] = {"seed": request.seed, "run_dir": work_folder(one, identity), "on_step": on_step}
+    if request.protocol == AS_IS:
+        return as_is.run(lambda: build(one), data, settings, hardware=hardware, progress=progress, **shared), data
+    if request.protocol == "finetune":
+        return finetune.run(lambda: build(one), data, settings, hardware=hardware, **shared), data
+    run = PROTOCOLS[request.protocol].run
+    return run(lambda: build(one), data, settings, accelerator=hardware.accelerator, **shared), data
+
+
+def work_folder(one: Evaluation, identity: Identity) -> Path:
+    """Folder for what an unfinished training leaves, from which it goes on."""
+    return one.request.out / "work" / identity.stem
+
+
+def _keep_weights(one: Evaluation, identity: Identity) -> str:
+    """Move a trained model beside the results; "" where the protocol leaves none."""
+    made = work_folder(one, identity) / MODEL_FILE
+    if not made.exists():
+        return ""
+    kept = one.request.out / "weights" / f"{identity.stem}.safetensors"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(made, kept)
+    return kept.relative_to(one.request.out).as_posix()
+
+
+def merged(one: Evaluation, scores: ViewScores, data: VideoDataModule) -> Predictions:
+    """One prediction per video, by the rule asked for; all views must be there."""
+    views = one.clip.crops * (1 if one.rule == ATTENDED else one.clip.clips)
+    return merge(scores, rule=one.rule, num_views=views, windows=data.test_windows)
+
+
+def _once(failed: tuple[Unread, ...]) -> list[Unread]:
+    """One failure per row, the first."""
+    first: dict[int, Unread] = {}
+    for failure in failed:
+        first.setdefault(failure.row, failure)
+    return list(first.values())
+
+
+def measure(predictions: Predictions, one: Evaluation) -> dict[str, Interval]:
+    """The numbers of a task's kind, its headline first; none when no video was scored."""
+    return numbers(predictions, headline=one.task.metric, per_scene=one.task.videos_per_scene)
+
+
+def numbers(predictions: Predictions, *, headline: str, per_scene: int = 1) -> dict[str, Interval]:
+    """Metrics of predictions.
+
+    Args:
+        predictions: merged.
+        headline: name of the metric that comes first.
+        per_scene: consecutive videos of the list that show one scene.
+    """
+    if not len(predictions.rows):
+        return {}
+    if predictions.targets is not None:
+        values = predictions.probabilities[:, 0].numpy()[None]
+        return {"mse": metrics.squared_error(values.astype(np.float64), predictions.targets.numpy().astype(np.float64))}
+    scenes = predictions.rows.numpy() // per_scene if per_scene > 1 else None
+    found = metrics.of_classes(predictions.probabilities.numpy(), predictions.labels.numpy(), scenes=scenes)
+    return {name: found[name] for name in sorted(found, key=lambda name: name != headline)}
+
+
+def no_headline(one: Evaluation, failed: int) -> str:
+    """Why the score is no headline number; "" when it is one."""
+    if one.rows == failed:
+        return "no video could be scored"
+    if failed > one.tolerated:
+        return f"{failed} of {one.rows} videos could not be scored, and {one.tolerated} are tolerated"
+    if one.rows < one.listed:
+        return f"only the first {one.rows} of {one.listed} videos were scored (--limit)"
+    return ""
+
+
+def _alarm(one: Evaluation, predictions: Predictions) -> str:
+    trained = one.request.pretrained or one.request.checkpoint is not None
+    if one.found is None or not trained:
+        return ""
+    answers = predictions.probabilities.argmax(1).tolist()
+    return chance_alarm(answers, predictions.labels.tolist(), one.classes, one.found)
+
+
+def details(
+    one: Evaluation, predictions: Predictions, measured: dict[str, Interval], reason: str, alarm: str
+) -> dict[str, Any]:
+    """What was counted on the way, and how the number came to be, in plain values."""
+    found: dict[str, Any] = {
+        "split": one.split,
+        "listed": one.listed,
+        "known_sizes": known_sizes(one),
+        "classes": one.found.words if one.found else "",
+        "weights": one.network.weights,
+        "views": one.request.views,
+        "tolerated": one.tolerated,
+        "videos_per_scene": one.task.videos_per_scene,
+    }
+    if reason:
+        found |= {"no_headline": reason, "metrics_of_the_scored": {name: list(it) for name, it in measured.items()}}
+    if alarm:
+        found["alarm"] = alarm
+    if predictions.targets is None and len(predictions.rows):
+        labels = predictions.labels.numpy()
+        hits = metrics.correct(predictions.probabilities.numpy(), labels)
+        name = dict(enumerate(one.classes))
+        found["per_class"] = {
+            name.get(label, str(label)): [*it, int((labels == label).sum())]
+            for label, it in metrics.per_class(hits, labels).items()
+        }
+    return dict(plain(found))
+
+
+def known_sizes(one: Evaluation) -> list[str]:
+    """Whose copies of the list have as many videos as this one."""
+    names = (f"{one.task.name}/{one.split}", one.split)
+    return [
+        whose
+        for whose, sizes in one.suite.sizes.items()
+        if next((sizes[name] for name in names if name in sizes), None) == one.listed
+    ]
+
+
+def arrays_of(scores: ViewScores, predictions: Predictions) -> dict[str, dict[str, np.ndarray]]:
+    """Scores of views and predictions of videos as they are stored."""
+    found: dict[str, dict[str, np.ndarray]] = {"views": {}, "predictions": {}}
+    for name, given in (("views", scores), ("predictions", predictions)):
+        for column, value in given._asdict().items():
+            if isinstance(value, torch.Tensor):
+                array = value.numpy()
+                found[name][column] = array if array.dtype == np.float32 else array.astype(np.int32)
+    return found
+
+
+def device_words(hardware: Hardware) -> str:
+    """Devices of a run, in words."""
+    processes = hardware.devices * hardware.num_nodes
+    on_gpu = hardware.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return f"{processes} x {torch.cuda.get_device_name() if on_gpu else 'CPU'}"
+
+
+class Recomputed(NamedTuple):
+    """Metrics of stored scores.
+
+    Attributes:
+        metrics: the headline metric first.
+        rule: how views were merged.
+        predictions: one line per video.
+    """
+
+    metrics: dict[str, Interval]
+    rule: str
+    predictions: Predictions
+
+
+def recompute(path: Path, rule: str = "") -> Recomputed:
+    """Merging and metrics again from the scores stored beside a result; nothing is written.
+
+    Args:
+        path: the JSON file of a result.
+        rule: merge rule; "" for the result's own.
+
+    Raises:
+        UnknownNameError: for an unknown rule.
+        RequestError: for a file that is no such result, and for a rule that needs the network.
+    """
+    try:
+        result = Result.from_json(path.read_text(encoding="utf-8"))
+        stored = Store(path.parent).arrays(result, "views")
+    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise RequestError(f"{path}: no scores of views to merge again: {error}") from None
+    own = result.settings.get("merge", SOFTMAX)
+    wanted = as_rule(rule) if rule else own
+    if wanted == ATTENDED and own != ATTENDED:
+        raise RequestError(f"{path}: {wanted!r} asks the network about several clips at once; stored are single views")
+    if (wanted == MEAN) != (own == MEAN):
+        raise RequestError(f"{path}: scores merged by {own!r} cannot be merged by {wanted!r}")
+    # A row that lost a window was stored with the rest of its views, and has no prediction.
+    kept = np.isin(stored["rows"], Store(path.parent).arrays(result, "predictions")["rows"])
+    columns = {name: torch.from_numpy(np.ascontiguousarray(value[kept])) for name, value in stored.items()}
+    labels, rows, views = (columns[name].long() for name in ("labels", "rows", "views"))
+    scores = ViewScores(columns["scores"], labels, rows, views, columns.get("targets"))
+    predictions = merge(scores, rule=wanted, num_views=1, windows=Counter(scores.rows.tolist()))
+    per_scene = int(result.details.get("videos_per_scene", 1))
+    headline = str(result.settings.get("metric", "top1"))
+    return Recomputed(numbers(predictions, headline=headline, per_scene=per_scene), wanted, predictions)

@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from benchmarks.evaluate import evaluate, known_sizes, no_headline, numbers, recompute, settings_of
+from benchmarks.evaluation import Request, resolve
+from benchmarks.results import Store
+from benchmarks.session import RequestError
+from benchmarks.suites import table
+from tests.benchmarks.tiny_files import SUITE, write_files
+from zoo import create_model, save_checkpoint
+from zoo.data.encode import write_video
+from zoo.training.fit import Hardware
+from zoo.training.predictions import Predictions
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("videos"))
+
+
+@pytest.fixture
+def asked(videos, tmp_path, monkeypatch):
+    monkeypatch.setitem(table.SUITES, SUITE.name, SUITE)
+    cpu = Hardware(accelerator="cpu")
+    return Request(name="vit_pico", suite="tiny_files", task="shade", data=videos, out=tmp_path / "out", hardware=cpu)
+
+
+def test_what_shapes_the_numbers_is_in_the_hash_and_what_does_not_is_not(asked):
+    def hashes(**changes):
+        return settings_of(resolve(replace(asked, **changes)))[1].settings_hash
+
+    usual = hashes()
+    for changes in (
+        {"clips": 2},
+        {"merge": "mean-of-logits"},
+        {"limit": 3},
+        {"hardware": Hardware(precision="bf16-mixed")},
+    ):
+        assert hashes(**changes) != usual
+    assert hashes(batch_size=3, workers=2) == usual
+
+
+def test_weights_trained_to_tell_the_classes_score_high_and_say_so_again_from_their_file(asked, tmp_path):
+    trained = evaluate(resolve(replace(asked, protocol="linear", budget="smoke")))
+    assert trained.result.metrics["top1"].value == 1.0
+    weights = asked.out / trained.result.weights
+    again = evaluate(resolve(replace(asked, checkpoint=weights, task="")))
+    assert again.result.metrics["top1"].value == 1.0
+    assert again.result.identity.init.startswith("weights-")
+    first, second = (Store(asked.out).arrays(it.result, "predictions")["probabilities"] for it in (trained, again))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    assert not again.alarm
+
+
+def test_trained_weights_near_chance_raise_the_alarm(asked, tmp_path):
+    model = create_model("vit_pico", num_classes=2)
+    with torch.no_grad():
+        model.head.linear.bias.copy_(torch.tensor([50.0, 0.0]))
+    model.spec = replace(model.spec, label_names=("dark", "light"))
+    save_checkpoint(model, tmp_path / "bad.safetensors", clip=model.spec.clip)
+    told = evaluate(resolve(replace(asked, checkpoint=tmp_path / "bad.safetensors")))
+    assert told.result.metrics["top1"].value == 0.5
+    assert "near the chance of 50.0%" in told.alarm == told.result.details["alarm"]
+
+
+def test_a_file_without_a_classifier_is_refused(asked, tmp_path):
+    state = create_model("vit_pico", num_classes=2).state_dict()
+    kept = {name: it.clone() for name, it in state.items() if not name.startswith("head.")}
+    save_file(kept, tmp_path / "backbone.safetensors")
+    with pytest.raises(RequestError, match="no classifier for 2 classes"):
+        evaluate(resolve(replace(asked, checkpoint=tmp_path / "backbone.safetensors")))
+
+
+def test_nothing_scored_is_told_as_such(asked, tmp_path):
+    for row in range(20):
+        (tmp_path / f"{row}.mp4").write_bytes(b"nothing")
+    told = evaluate(resolve(replace(asked, data=tmp_path, tolerate="100%")))
+    assert told.reason == "no video could be scored"
+    assert (told.metrics, told.result.n_evaluated, len(told.result.failed)) == ({}, 0, 20)
+
+
+def test_a_lost_window_fails_its_video_once(asked, videos, tmp_path):
+    for file in videos.glob("*.mp4"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    # Only the first of its two parts is there.
+    write_video(tmp_path / "1.mp4", np.zeros((4, 24, 24, 3), np.uint8), fps=8)
+    told = evaluate(resolve(replace(asked, data=tmp_path, task="parts", tolerate="1")))
+    assert (told.result.n_evaluated, len(told.result.failed)) == (19, 1)
+    assert "no frame lies in the part" in told.result.failed[0]
+    assert recompute(told.path).metrics == told.result.metrics
+
+
+def test_known_sizes_and_reasons(asked):
+    one = resolve(asked)
+    assert known_sizes(one) == ["ours"]
+    assert [no_headline(one, failed) != "" for failed in (0, 1, 20)] == [False, True, True]
+
+
+def test_the_headline_metric_comes_first():
+    torch.manual_seed(0)
+    given = Predictions(torch.rand(40, 8), torch.arange(40) % 8, torch.arange(40))
+    for name in ("top1", "recall5", "mean_class"):
+        assert next(iter(numbers(given, headline=name))) == name
+
+
+def test_a_result_without_scores_cannot_be_measured_again(asked, tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(RequestError, match=r"x\.json: no scores of views"):
+        recompute(tmp_path / "x.json")
