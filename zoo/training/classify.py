@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from timm.data.mixup import Mixup
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
-from torchvision.transforms import v2
 
 from backbones.contract import Backbone
 from zoo.batch import Batch
@@ -21,7 +21,7 @@ from zoo.training.predictions import Predictions, merge_views
 Video = Float[Tensor, "batch 3 frames height width"]
 
 
-def mixer(recipe: Recipe, num_classes: int) -> v2.Transform | None:
+def mixer(recipe: Recipe, num_classes: int) -> Mixup | None:
     """What mixes the clips of a batch and their labels as the recipe says; None for nothing."""
     return mixer_of(mixup=recipe.mixup, cutmix=recipe.cutmix, num_classes=num_classes)
 
