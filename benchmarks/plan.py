@@ -120,7 +120,7 @@ def _teach(comparison: Comparison, one: System) -> Run | None:
     if chosen is None:
         return None
     settings = {
-        "protocol": {**asdict(chosen), "augment": asdict(comparison.budget.augment)},
+        "protocol": {**asdict(chosen), "augment": comparison.budget.augment.to_dict()},
         "clip": teacher_clip(comparison.suite, one, chosen).to_dict(),
         "architecture": chosen.overrides(one.clip),
         "objective": one.objective,
@@ -146,7 +146,7 @@ def _pretrain(comparison: Comparison, one: System, seed: int, teacher: Run | Non
         "protocol": {
             "recipe": asdict(chosen.recipe),
             one.objective: asdict(chosen.options),
-            "augment": asdict(budget.pretrain_augment),
+            "augment": budget.pretrain_augment.to_dict(),
         },
         "clip": suite.tasks[0].clip_spec(one.clip).to_dict(),
         "architecture": one.overrides,
@@ -167,7 +167,7 @@ def _evaluate(comparison: Comparison, one: System, task: Task, seed: int, start:
     budget, trained = comparison.budget, comparison.protocol == "finetune"
     chosen = asdict(budget.evaluate[comparison.protocol])
     settings = {
-        "protocol": {**chosen, **({"augment": asdict(budget.augment)} if trained else {})},
+        "protocol": {**chosen, **({"augment": budget.augment.to_dict()} if trained else {})},
         "clip": task.clip_spec(one.clip).to_dict(),
         "architecture": one.overrides,
         "start": start.key if start else RANDOM,
@@ -185,7 +185,7 @@ def _evaluate(comparison: Comparison, one: System, task: Task, seed: int, start:
 def _bag_of_frames(comparison: Comparison, task: Task, seed: int) -> Run:
     budget = comparison.budget
     settings = {
-        "protocol": {"recipe": asdict(budget.control), "augment": asdict(budget.augment)},
+        "protocol": {"recipe": asdict(budget.control), "augment": budget.augment.to_dict()},
         "clip": task.clip_spec(comparison.systems[0].clip).to_dict(),
     }
     hashed = split_hash(comparison, task)

@@ -233,7 +233,8 @@ class TrainClips(Dataset[Sample]):
         reader: where frames come from.
         log: takes the videos that cannot be read; a clip of another video takes their place.
         seed: of all draws.
-        repeats: clips cut from each reading of a video (repeated augmentation): other crops of the same frames.
+        repeats: clips cut from each reading of a video (repeated augmentation): other crops of the same frames, or of
+            frames of their own if `augment.own_frames`.
     """
 
     records: Sequence[Record]
@@ -253,18 +254,23 @@ class TrainClips(Dataset[Sample]):
         for _ in range(MAX_REPLACEMENTS):
             record = self.records[position]
             try:
-                frames = self.reader(
-                    record.path, lambda length: train_index(self.spec, length, generator=generator), record.span
-                )
+                frames = self.reader(record.path, lambda length: self._index(length, generator), record.span)
             except DecodeError as error:
                 self.log.add(error)
                 position = int(torch.randint(len(self.records), (), generator=generator))
                 continue
-            clips = [train_clip(frames, self.spec, self.augment, generator=generator) for _ in range(self.repeats)]
+            parts = frames.split(self.spec.num_frames)
+            parts = parts if self.augment.own_frames else parts * self.repeats
+            clips = [train_clip(part, self.spec, self.augment, generator=generator) for part in parts]
             return Sample(torch.stack(clips), record.label, record.row, record.target)
         raise UnreadableVideoError(
             f"{MAX_REPLACEMENTS} videos in a row could not be read: {_first_of(self.log.failures)}"
         )
+
+    def _index(self, length: int, generator: torch.Generator) -> Int64[Tensor, "frames"]:
+        """Frames of all clips that draw their own."""
+        draws = self.repeats if self.augment.own_frames else 1
+        return torch.cat([train_index(self.spec, length, generator=generator) for _ in range(draws)])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,14 @@
 """Frames to clips: crop, resize, normalise. Built on torchvision's v2 functions; every draw comes from a generator.
 
 Frames go in as decoders give them, uint8 `[T, H, W, 3]`, and clips come out as networks take them, float32
-`[3, T, H, W]`. All frames of a clip get the same crop and flip. Resizing does not low-pass, as the authors' readers
+`[3, T, H, W]`. All frames of a clip get the same draws. Resizing does not low-pass, as the authors' readers
 (OpenCV's bilinear, torch's interpolate) do not either.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,9 +17,11 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from zoo.card import ClipSpec
+from zoo.data.augment import ERASE_MODES, erase, require_policy, restyle
 
 # TSN's multi-scale crop, as UMT and VideoMAE pretrain with it (spec-umt-videomae sections 3 and 5).
 CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
+CROPS = ("resized", "multiscale", "jitter", "centre")
 
 
 class Box(NamedTuple):
@@ -37,42 +39,82 @@ class Augment:
 
     Attributes:
         crop: "resized" takes a random area and aspect ratio, "multiscale" one of four sizes per side and one of 13
-            positions, "centre" what an evaluation with one crop sees.
+            positions, "jitter" resizes the short side at random and crops the final size (PySlowFast: TimeSformer),
+            "centre" what an evaluation with one crop sees.
         area: smallest and largest share of the picture; "resized" only.
         aspect: smallest and largest width over height; "resized" only.
         flip: probability of a horizontal flip. An option of its own, never implied: where left and right are part of
             the label (Something-Something, digits) it must stay 0.
+        short_side: smallest and largest short side in pixels; "jitter" only. 256 to 320 is for crops of 224 (mae_st,
+            util/kinetics.py).
+        inverse_side: draw one over the short side evenly, not the short side (TimeSformer on Something-Something).
+        policy: timm's policy for whole frames, drawn once per clip, before the crop; "" for none. Published:
+            "rand-m7-n4-mstd0.5-inc1" (VideoMAE, UMT, VideoMamba, MAE-ST, V-JEPA's probes),
+            "rand-m5-n2-mstd0.25-inc1" (VideoMamba-Ti), "original" (V-JEPA's probes on images).
+        erase: probability that boxes of the clip are erased, the same ones in every frame; 0.25 in all of the above.
+        erase_mode: see `zoo.data.augment.erase`; "pixel" in all of the above.
+        erase_count: largest number of boxes; 1 in all of the above.
+        own_frames: repeats of a video draw frames of their own, as MAE-ST's pretraining does; otherwise they are other
+            crops of the same frames, as in VideoMAE, UMT and VideoMamba (`num_sample`). A video is opened once, and
+            each of its frames decoded at most once, either way.
     """
 
     crop: str = "resized"
     area: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (0.75, 4 / 3)
     flip: float = 0.0
+    short_side: tuple[int, int] = (256, 320)
+    inverse_side: bool = False
+    policy: str = ""
+    erase: float = 0.0
+    erase_mode: str = "pixel"
+    erase_count: int = 1
+    own_frames: bool = False
 
     def __post_init__(self) -> None:
-        if self.crop not in ("resized", "multiscale", "centre"):
-            raise ValueError(f"Augment.crop must be 'resized', 'multiscale' or 'centre', got {self.crop!r}")
+        if self.crop not in CROPS:
+            raise ValueError(f"Augment.crop must be 'resized', 'multiscale', 'jitter' or 'centre', got {self.crop!r}")
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise ValueError(f"Augment.area must be two shares in (0, 1], the smaller first, got {self.area}")
         if not 0 < self.aspect[0] <= self.aspect[1]:
             raise ValueError(f"Augment.aspect must be two positive ratios, the smaller first, got {self.aspect}")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"Augment.flip must be a probability, got {self.flip}")
+        for name in ("flip", "erase"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"Augment.{name} must be a probability, got {getattr(self, name)}")
+        if not 0 < self.short_side[0] <= self.short_side[1]:
+            raise ValueError(f"Augment.short_side must be two sizes, the smaller first, got {self.short_side}")
+        if self.policy:
+            require_policy(self.policy)
+        if self.erase_mode not in ERASE_MODES:
+            raise ValueError(f"Augment.erase_mode must be one of {ERASE_MODES}, got {self.erase_mode!r}")
+        if self.erase_count < 1:
+            raise ValueError(f"Augment.erase_count must be at least 1, got {self.erase_count}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the settings of a result; what came after the first four fields only where it is used.
+
+        So results from before the later fields existed keep their hashes.
+        """
+        first = ("crop", "area", "aspect", "flip")
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: value for name, (value, default) in values.items() if name in first or value != default}
 
     def check(self, spec: ClipSpec) -> None:
-        """Refuse flips where they would change labels.
+        """Refuse what does not go with a network's clips.
 
         Raises:
-            ValueError: when `flip` is not 0 and the spec forbids flips.
+            ValueError: when `flip` is not 0 and the spec forbids flips, or the crop is larger than the short side.
         """
         if self.flip and not spec.flip:
             raise ValueError(f"Augment.flip is {self.flip}, but ClipSpec.flip is False: flips would change labels")
+        if self.crop == "jitter" and self.short_side[0] < spec.img_size:
+            raise ValueError(f"crops of {spec.img_size} px do not fit into Augment.short_side {self.short_side}")
 
 
 def train_clip(
     frames: UInt8[Tensor, "frames height width 3"], spec: ClipSpec, augment: Augment, *, generator: torch.Generator
 ) -> Float[Tensor, "3 frames side side"]:
-    """One random training clip.
+    """One random training clip: policy, crop, flip, erasing, in the published order.
 
     Args:
         frames: the frames of the clip, in order.
@@ -81,14 +123,36 @@ def train_clip(
         generator: source of the random draws.
     """
     augment.check(spec)
-    if augment.crop == "centre":
-        clip = eval_clips(frames, spec, crops=1)[0]
-    else:
-        draw = resized_box if augment.crop == "resized" else multiscale_box
-        box = draw(frames.shape[1], frames.shape[2], spec.img_size, augment, generator=generator)
-        clip = normalise(_resize(_cut(frames, box), (spec.img_size, spec.img_size), spec), spec)
+    if augment.policy:
+        frames = restyle(frames, augment.policy, side=spec.img_size, generator=generator)
+    clip = _cropped(frames, spec, augment, generator)
     flip = augment.flip > 0 and torch.rand((), generator=generator).item() < augment.flip
-    return clip.flip(3) if flip else clip
+    clip = clip.flip(3) if flip else clip
+    if not augment.erase:
+        return clip
+    return erase(
+        clip,
+        probability=augment.erase,
+        mode=augment.erase_mode,
+        count=augment.erase_count,
+        generator=generator,
+    )
+
+
+def _cropped(
+    frames: UInt8[Tensor, "frames height width 3"], spec: ClipSpec, augment: Augment, generator: torch.Generator
+) -> Float[Tensor, "3 frames side side"]:
+    if augment.crop == "centre":
+        return eval_clips(frames, spec, crops=1)[0]
+    height, width, side = frames.shape[1], frames.shape[2], spec.img_size
+    if augment.crop == "jitter":
+        size = jittered_size(height, width, augment, generator=generator)
+        top, left = (_below(max(1, length - side), generator) for length in size)
+        video = _resize(frames.permute(0, 3, 1, 2), size, spec)
+        return normalise(video[:, :, top : top + side, left : left + side], spec)
+    draw = resized_box if augment.crop == "resized" else multiscale_box
+    box = draw(height, width, side, augment, generator=generator)
+    return normalise(_resize(_cut(frames, box), (side, side), spec), spec)
 
 
 def eval_clips(
@@ -187,6 +251,20 @@ def multiscale_box(height: int, width: int, side: int, augment: Augment, *, gene
     places = crop_positions(height, width, box_height, box_width)
     top, left = places[_below(len(places), generator)]
     return Box(top, left, box_height, box_width)
+
+
+def jittered_size(height: int, width: int, augment: Augment, *, generator: torch.Generator) -> tuple[int, int]:
+    """Size with a random short side, rounded as PySlowFast does (mae_st, util/decoder/transform.py).
+
+    There, the crop that follows never touches the last row or column of a side that is longer than it.
+    """
+    low, high = augment.short_side
+    draw = torch.rand((), generator=generator, dtype=torch.float64).item()
+    side = 1 / (1 / high + draw * (1 / low - 1 / high)) if augment.inverse_side else low + draw * (high - low)
+    short = round(side)
+    if min(height, width) == short:
+        return height, width
+    return (int(height / width * short), short) if width < height else (short, int(width / height * short))
 
 
 def crop_positions(height: int, width: int, box_height: int, box_width: int) -> list[tuple[int, int]]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
+from timm.data.mixup import Mixup
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
-from torchvision.transforms import v2
 
 from backbones.contract import Backbone
 from heads.verb_noun import VerbNounHead
@@ -34,7 +34,7 @@ from zoo.training.predictions import (
 Video = Float[Tensor, "batch 3 frames height width"]
 
 
-def mixer(recipe: Recipe, num_classes: int) -> v2.Transform | None:
+def mixer(recipe: Recipe, num_classes: int) -> Mixup | None:
     """What mixes the clips of a batch and their labels as the recipe says; None for nothing."""
     return mixer_of(mixup=recipe.mixup, cutmix=recipe.cutmix, num_classes=num_classes)
 

@@ -7,6 +7,7 @@ import torch
 from tests.zoo.data.clips import break_file, write_set
 from zoo.batch import Batch
 from zoo.card import ClipSpec
+from zoo.data import loading
 from zoo.data.cache import cached
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
 from zoo.data.loading import FailureLog, UnreadableVideoError
@@ -84,6 +85,28 @@ def test_repeats_cut_several_clips_from_one_reading(records, cache):
     batch = batches(data, 1)[0]
     assert batch.video.shape[0] == 6
     assert batch.row.tolist() == [batch.row[0].item()] * 3 + [batch.row[3].item()] * 3
+
+
+@pytest.mark.parametrize("own_frames", [False, True])
+def test_repeats_share_their_frames_unless_they_draw_their_own(records, cache, own_frames):
+    augment = Augment(crop="centre", own_frames=own_frames)
+    loaded = batches(module(records[2:3], cache=cache, repeats=4, augment=augment), 3)
+    seen = [{tuple(clip[0, :, 8, 8].tolist()) for clip in batch.video[:4]} for batch in loaded]
+    assert all(batch.video.shape[0] == 8 for batch in loaded)
+    assert all((len(frames) > 1) == own_frames for frames in seen)
+
+
+def test_repeats_with_frames_of_their_own_open_a_video_once(records, monkeypatch):
+    opened = []
+
+    def probe(path):
+        opened.append(path)
+        return loading_probe(path)
+
+    loading_probe = loading.probe
+    monkeypatch.setattr(loading, "probe", probe)
+    batches(module(records[:2], repeats=4, augment=Augment(own_frames=True)), 1)
+    assert len(opened) == 2
 
 
 def test_evaluation_gives_every_view_of_every_video_in_order(records, cache):

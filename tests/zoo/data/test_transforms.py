@@ -11,6 +11,7 @@ from zoo.data.transforms import (
     crop_positions,
     crop_starts,
     eval_clips,
+    jittered_size,
     multiscale_box,
     normalise,
     resized_box,
@@ -217,10 +218,15 @@ def test_bicubic_is_not_bilinear_and_stays_in_range():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"crop": "random"}, "'resized', 'multiscale' or 'centre'"),
+        ({"crop": "random"}, "'resized', 'multiscale', 'jitter' or 'centre'"),
         ({"area": (0.0, 1.0)}, "two shares"),
         ({"aspect": (2.0, 1.0)}, "two positive ratios"),
         ({"flip": 1.5}, "probability"),
+        ({"erase": -0.1}, "Augment.erase must be a probability"),
+        ({"short_side": (320, 256)}, "two sizes"),
+        ({"policy": "rand-m9-q3"}, "'rand-m9-q3' is none of timm's"),
+        ({"erase_mode": "noise"}, "'pixel', 'rand', 'const'"),
+        ({"erase_count": 0}, "at least 1"),
     ],
 )
 def test_impossible_augmentations_are_refused(options, words):
@@ -231,3 +237,55 @@ def test_impossible_augmentations_are_refused(options, words):
 def test_crops_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="3 crops of 32 px along 24 px"):
         crop_starts(24, 32, 3)
+
+
+def test_jittered_sides_fill_their_range_and_keep_the_shape():
+    augment = Augment(crop="jitter", short_side=(256, 320))
+    sizes = [jittered_size(240, 320, augment, generator=seeded(seed)) for seed in range(400)]
+    shorts = torch.tensor([short for short, _ in sizes]).float()
+    assert (shorts.min(), shorts.max()) == (256, 320)
+    assert 286 < shorts.mean() < 290
+    assert all(width == int(320 / 240 * short) for short, width in sizes)
+    assert (
+        jittered_size(320, 240, augment, generator=seeded())[0]
+        > jittered_size(320, 240, augment, generator=seeded())[1]
+    )
+
+
+def test_inverse_jitter_draws_one_over_the_side():
+    augment = Augment(crop="jitter", short_side=(100, 400), inverse_side=True)
+    shorts = torch.tensor([jittered_size(50, 60, augment, generator=seeded(seed))[0] for seed in range(400)]).float()
+    assert (shorts.min() < 104, shorts.max() > 380) == (True, True)
+    assert 1 / 170 < (1 / shorts).mean() < 1 / 150  # the middle of 1/100 and 1/400 is 1/160
+
+
+def test_jittered_crops_have_the_final_size_without_another_resize():
+    spec = ClipSpec(num_frames=4, sampling="uniform", img_size=16, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    video, augment = frames(height=20, width=40), Augment(crop="jitter", short_side=(20, 20))
+    pictures = {
+        video[:, top : top + 16, left : left + 16].numpy().tobytes(): (top, left)
+        for top in range(5)
+        for left in range(25)
+    }
+    clips = [train_clip(video, spec, augment, generator=seeded(seed)) for seed in range(150)]
+    tops, lefts = zip(*(pictures[it.permute(1, 2, 3, 0).round().byte().numpy().tobytes()] for it in clips), strict=True)
+    # As published, the last row and column are out of reach.
+    assert set(tops) == set(range(4))
+    assert max(lefts) == 23
+    with pytest.raises(ValueError, match="crops of 16 px do not fit"):
+        train_clip(video, SPEC, Augment(crop="jitter", short_side=(8, 20)), generator=seeded())
+
+
+def test_everything_together_is_drawn_once_per_clip_and_from_the_generator_alone():
+    still = frames(count=1).expand(4, -1, -1, -1)
+    augment = Augment(policy="rand-m7-n4-mstd0.5-inc1", erase=1.0, erase_mode="const", flip=0.5)
+    first, again, other = (train_clip(still, SPEC, augment, generator=seeded(seed)) for seed in (3, 3, 4))
+    assert (first == first[:, :1]).all()
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_options_that_are_off_do_not_change_the_settings_of_earlier_results():
+    first = {"crop": "resized", "area": (0.08, 1.0), "aspect": (0.75, 4 / 3), "flip": 0.0}
+    assert Augment().to_dict() == first
+    assert Augment(erase=0.25, erase_mode="pixel").to_dict() == {**first, "erase": 0.25}

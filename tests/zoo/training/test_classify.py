@@ -13,6 +13,7 @@ from tests.zoo.training.synthetic import RECIPE, TinyBackbone, TinyData, tiny_mo
 from zoo.batch import Batch
 from zoo.card import ClipSpec
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
+from zoo.mixing import mix_clips
 from zoo.model import VideoModel
 from zoo.training.classify import Classify, mixer
 from zoo.training.fit import evaluate, fit
@@ -100,23 +101,22 @@ def test_mixed_clips_share_one_mixture_over_all_frames(mixup, cutmix):
     clips = torch.arange(4.0).view(4, 1, 1, 1, 1).expand(4, 3, 4, 8, 8)
     shares = set()
     for _ in range(20):
-        images, targets = transform(clips.flatten(1, 2), torch.arange(4))
-        mixed = images.view(4, 3, 4, 8, 8)
+        mixed, targets = mix_clips(transform, clips, torch.arange(4))
         assert torch.equal(mixed, mixed[:, :1, :1].expand_as(mixed))
-        # Clip i is mixed with clip i - 1; targets say by how much.
+        # Clip i is mixed with clip 3 - i; targets say by how much.
         share = targets[1, 1].item()
-        expected = share * torch.eye(4) + (1 - share) * torch.eye(4).roll(1, 0)
+        expected = share * torch.eye(4) + (1 - share) * torch.eye(4).flip(0)
         torch.testing.assert_close(targets, expected)
-        assert mixed[1].mean().item() == pytest.approx(share, abs=1e-5)
+        assert mixed[1].mean().item() == pytest.approx(share + 2 * (1 - share), abs=1e-5)
         shares.add(share)
     assert len(shares) > 5
 
 
 def test_both_mixtures_take_turns():
     transform = mixer(replace(RECIPE, mixup=0.8, cutmix=1.0), num_classes=4)
-    clips = torch.arange(4.0).view(4, 1, 1, 1, 1).expand(4, 3, 4, 8, 8).flatten(1, 2)
+    clips = torch.arange(4.0).view(4, 1, 1, 1, 1).expand(4, 3, 4, 8, 8)
     # CutMix leaves pixels as they were; mixup makes new values.
-    blended = [bool((transform(clips, torch.arange(4))[0] % 1).any()) for _ in range(200)]
+    blended = [bool((mix_clips(transform, clips, torch.arange(4))[0] % 1).any()) for _ in range(200)]
     assert 70 < sum(blended) < 130
 
 
