@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from zoo.card import (
     Card,
+    Classifier,
     ClipSpec,
     Converter,
     Source,
@@ -48,6 +50,23 @@ def test_a_clip_spec_that_makes_no_sense_is_refused(field, value):
     # The run-time type checks refuse a word outside the literals before the class does.
     with pytest.raises(Exception, match=str(value)):
         ClipSpec(**values)
+
+
+@pytest.mark.parametrize(
+    ("facts", "field", "value", "words"),
+    [
+        (SPEC, "mean", (0.5,), "must hold 3 numbers"),
+        (SPEC, "sampling", "sparse", "must be one of"),
+        (Classifier(pool="mean"), "pool", "max", "unknown pooling 'max'"),
+        (Classifier(pool="mean"), "kind", "round", "unknown kind of classifier 'round'"),
+    ],
+)
+def test_values_of_a_file_are_refused_without_run_time_type_checks_too(facts, field, value, words):
+    changed = replace(facts)
+    # Around the type checks, which only tests have.
+    object.__setattr__(changed, field, value)
+    with pytest.raises(ValueError, match=words):
+        changed.__post_init__()
 
 
 LAYOUT = Converter(

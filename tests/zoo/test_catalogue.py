@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,7 @@ def _made_up(monkeypatch):
         ("MIT for code, weights for non-commercial use", "noncommercial"),
         ("ask the authors", "unknown"),
         ("MITRE", "unknown"),
+        ("weights on request, code under MIT", "unknown"),
         ("", "unknown"),
     ],
 )
@@ -79,6 +81,13 @@ def test_a_family_is_found_also_without_a_network():
     assert family_of(card("umt_mm_large")) == "umt"
     assert family_of(card("vjepa2_ac_giant")) == "vjepa2"
     assert family_of(card("mystery_net")) == "mystery"
+
+
+def test_of_families_whose_names_begin_alike_the_longest_is_meant(monkeypatch):
+    known = zoo.get_architecture("umt_base")
+    more = {it: replace(known, name=f"{it}_base", family=it) for it in ("umt", "umt_mm")}
+    monkeypatch.setattr("zoo.catalogue.architectures", lambda: more)
+    assert family_of(card("umt_mm_large")) == "umt_mm"
 
 
 def test_the_number_that_stands_for_a_card_is_that_of_its_own_data_set():
