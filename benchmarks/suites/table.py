@@ -1,10 +1,26 @@
 """Every suite by name. A new one is one file beside this one and one line here."""
 
 from benchmarks.suite import Suite
-from benchmarks.suites import digits
+from benchmarks.suites import digits, finegym288, hmdb51, in1k, k400, k600, k700, k710, mit, ssv2, ucf101
 from zoo.suggest import unknown
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (digits.SUITE, digits.SMOKE)}
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        digits.SUITE,
+        digits.SMOKE,
+        k400.SUITE,
+        k600.SUITE,
+        k700.SUITE,
+        k710.SUITE,
+        ssv2.SUITE,
+        mit.SUITE,
+        in1k.SUITE,
+        ucf101.SUITE,
+        hmdb51.SUITE,
+        finegym288.SUITE,
+    )
+}
 
 
 def get_suite(name: str) -> Suite:
