@@ -36,7 +36,7 @@ def prepare(root: Path | None, progress: bool) -> Videos:
     """
     finder = Finder("diving48", root, url=SOURCE)
     files = {name: finder.file(name) for name in FILES}
-    if finder.file("Diving48_train.json", "Diving48_test.json") and not any(files.values()):
+    if any(map(finder.file, ("Diving48_train.json", "Diving48_test.json"))) and not any(files.values()):
         where = str(finder.root)
         raise SuiteError(f"diving48: {where!r} has the labels of version 1, which are obsolete; {finder.advice}")
     folder = finder.folder("rgb", "videos") or finder.root
