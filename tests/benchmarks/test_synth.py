@@ -130,7 +130,7 @@ def test_the_same_plan_gives_the_same_bytes_and_another_seed_others(tmp_path):
     assert content(tmp_path / "a") != content(tmp_path / "c")
     video = video_of("a.mp4", 1, 1.0, test=False)
     frames = [render(video, fps=8, size_px=24, seed=seed) for seed in (0, 1)]
-    assert (frames[0] != frames[1]).mean() > 0.5, "another background, whatever the files are called"
+    assert (frames[0] != frames[1]).mean() > 0.9, "another background, whatever the files are called"
 
 
 def test_an_interrupted_call_is_finished_by_the_next_and_repeats_nothing(tmp_path, monkeypatch):
