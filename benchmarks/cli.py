@@ -27,6 +27,7 @@ USER_ERRORS = (
     ("zoo.data.video_file", "DecodeError"),
     ("zoo.data.labels", "LabelError"),
     ("zoo.data.list_files", "ListError"),
+    ("benchmarks.suite", "SuiteError"),
     ("zoo.foreign", "ForeignError"),
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
@@ -35,7 +36,6 @@ USER_ERRORS = (
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.session", "RequestError"),
     ("benchmarks.layout", "SynthError"),
-    ("benchmarks.suite", "SuiteError"),
 )
 
 # Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).

@@ -17,7 +17,7 @@ from zoo.suggest import unknown
 
 
 class SuiteError(ValueError):
-    """Files of a suite that are not there or not what they should be; the message says what and where to get it."""
+    """Videos or annotation files that are not where a suite looks for them; the message says what was looked for."""
 
 
 @runtime_checkable
@@ -34,7 +34,10 @@ class Videos(Protocol):
         """Hash of a list and of its videos."""
 
     def classes(self, task: str) -> tuple[str, ...]:
-        """Names of a task's classes in the order of the labels; none for a regression."""
+        """Names of a task's classes in the order of the labels.
+
+        None for a regression, and where the files number the classes of a set without naming them.
+        """
 
     def cache(self, *, workers: int | None = None, progress: bool = True) -> FrameCache | None:
         """All videos decoded, for suites small enough; None for others."""
@@ -149,3 +152,14 @@ class Suite:
             if task.name == name:
                 return task
         raise unknown("task", name, [task.name for task in self.tasks])
+
+    def copy_of(self, task: str, split: str, num_videos: int) -> str:
+        """Whose list has this length, of those in public use; several are joined by "or", and "" stands for none.
+
+        Args:
+            task: a task's name.
+            split: the list's name.
+            num_videos: its length in videos.
+        """
+        lengths = {copy: sizes.get(f"{task}/{split}", sizes.get(split)) for copy, sizes in self.sizes.items()}
+        return " or ".join(copy for copy, length in lengths.items() if length == num_videos)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmarks.layout import Layout, Plan, SynthError, Video, table_text, video_of
 from benchmarks.listed import ListedVideos
-from benchmarks.official import data_folder, find
 from benchmarks.suite import Suite, SuiteError, Task, Videos
+from benchmarks.suites.finding import Finder
 from zoo.data.records import Record
 from zoo.data.tables import read_table
 
@@ -24,6 +24,8 @@ CAMERAS = ("cam01", "cam02", "stereo", "webcam01", "webcam02")
 FIRST_PERSON, FIRST_TEST_PERSON, LAST_PERSON = 3, 47, 54
 SPLITS = ("train", "test")
 NATIVE_FOLDER = "BreakfastII_15fps_qvga_sync"
+# Where ViS4mer keeps its lists.
+LIST_FOLDERS = ("Breakfast", "data/Breakfast")
 SOURCE = "https://serre-lab.clps.brown.edu/resource/breakfast-actions-dataset/"
 
 NAME = re.compile(rf"(P[0-9]{{2}})-({'|'.join(CAMERAS)})-(P[0-9]{{2}}_({'|'.join(DISHES)})(?:_ch0)?)")
@@ -39,12 +41,12 @@ def prepare(root: Path | None, progress: bool) -> Videos:
         progress: unused, for the lists are read in no time.
 
     Raises:
-        SuiteError: no folder, no videos, or one list without the other.
+        SuiteError: no folder, none of the videos, or one list without the other.
         ListError: for a list that is not ViS4mer's form.
     """
-    root = data_folder(root, SUITE.name)
-    folder = find(root, (NATIVE_FOLDER, "videos", "."), what="Breakfast's videos", source=SOURCE)
-    tables = {split: _list_file(root, split) for split in SPLITS}
+    finder = Finder("breakfast", root, url=SOURCE)
+    folder = finder.folder(NATIVE_FOLDER, "videos") or finder.root
+    tables = {split: finder.file(f"{split}.csv", folders=LIST_FOLDERS) for split in SPLITS}
     there = [path for path in tables.values() if path]
     if len(there) == 1:
         raise SuiteError(f"{str(there[0])!r} has no counterpart; keep both train.csv and test.csv, or neither")
@@ -56,14 +58,11 @@ def prepare(root: Path | None, progress: bool) -> Videos:
             lists["dish", split], odd = _from_table(path, folder, flat=flat)
             notes += odd
     if not lists:
-        lists = _from_folder(folder, flat=flat)
+        lists = _from_folder(finder, folder, flat=flat)
         notes = ("the lists were made from the folder, so a video that is not there is not missed",)
+    for records in lists.values():
+        finder.check(records, folder)
     return ListedVideos(folder=folder, lists=lists, names={"dish": DISHES}, notes=notes)
-
-
-def _list_file(root: Path, split: str) -> Path | None:
-    places = (root / place / f"{split}.csv" for place in (".", "Breakfast", "data/Breakfast"))
-    return next((path for path in places if path.is_file()), None)
 
 
 def _from_table(path: Path, folder: Path, *, flat: bool) -> tuple[list[Record], tuple[str, ...]]:
@@ -85,7 +84,7 @@ def _place(name: str, *, flat: bool) -> str:
     return f"{name}.avi" if flat else f"{person}/{camera}/{stem}.avi"
 
 
-def _from_folder(folder: Path, *, flat: bool) -> dict[tuple[str, str], list[Record]]:
+def _from_folder(finder: Finder, folder: Path, *, flat: bool) -> dict[tuple[str, str], list[Record]]:
     """Lists by participant, of whatever videos are there.
 
     Raises:
@@ -104,7 +103,7 @@ def _from_folder(folder: Path, *, flat: bool) -> dict[tuple[str, str], list[Reco
     for (_, split), records in lists.items():
         if not records:
             people = "P03 to P46" if split == "train" else "P47 to P54"
-            raise SuiteError(f"no videos of {people} in {str(folder)!r}; they can be had from {SOURCE}")
+            raise SuiteError(f"breakfast: no videos of {people} in {str(folder)!r}; {finder.advice}")
     return lists
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.layout import Layout, Plan, Video, made_up_id, video_of
 from benchmarks.listed import ListedVideos
-from benchmarks.official import data_folder, find, videos_below
 from benchmarks.suite import Suite, Task, Videos
+from benchmarks.suites.finding import Finder
 from zoo.data.records import Record
 from zoo.data.tables import read_json
 
@@ -18,26 +18,26 @@ NUM_TASKS = 180
 # [R] The values that ViS4mer's reader asks for; the README of the annotations says "validation" for the second.
 SUBSETS = {"training": "train", "testing": "test", "validation": "test"}
 SOURCE = "https://github.com/coin-dataset/annotations"
-# A YouTube id.
-ID = r"[A-Za-z0-9_-]{11}"
 
 
 def prepare(root: Path | None, progress: bool) -> Videos:
     """The lists of COIN.json.
 
     Args:
-        root: holds `COIN.json` and `videos`, in which each video lies in the folder of its `recipe_type`, or in any
-            other below it.
+        root: holds `COIN.json` and `videos`, in which each video lies in the folder of its `recipe_type`, in
+            another, or in none.
         progress: unused.
 
     Raises:
-        SuiteError: no folder, no COIN.json, no folder of videos.
+        SuiteError: no folder, no COIN.json, none of the videos.
         ListError: for entries that are not COIN's.
     """
-    root = data_folder(root, SUITE.name)
-    file = find(root, ("COIN.json", "annotations/COIN.json"), what="COIN.json", source=SOURCE)
-    folder = find(root, ("videos",), what="COIN's videos", source=SOURCE)
-    read, here = read_json(file), videos_below(folder)
+    finder = Finder("coin", root, url=SOURCE)
+    file = finder.file("COIN.json")
+    if file is None:
+        raise finder.missing(["COIN.json"])
+    folder = finder.folder("videos") or finder.root
+    read, here = read_json(file), finder.stems(folder)
     lists: dict[tuple[str, str], list[Record]] = {("task", split): [] for split in ("train", "test")}
     names: dict[int, str] = {}
     for video, entry in read.root.member("database").members():
@@ -50,6 +50,7 @@ def prepare(root: Path | None, progress: bool) -> Videos:
     for (_, split), records in lists.items():
         if not records:
             raise read.root.error("database", f"has no videos of the {split} list")
+        finder.check(records, folder)
     classes = tuple(names.get(label, f"recipe_type {label}") for label in range(NUM_TASKS))
     return ListedVideos(folder=folder, lists=lists, names={"task": classes}, notes=read.notes)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.layout import Layout, Plan, Video, made_up_id, video_of
 from benchmarks.listed import ListedVideos
-from benchmarks.official import data_folder, find, folder_of
 from benchmarks.suite import Suite, SuiteError, Task, Videos
+from benchmarks.suites.finding import Finder
 from zoo.data.records import Record
 from zoo.data.tables import Json, read_json
 
@@ -19,6 +19,7 @@ NUM_DIVES = 48
 # Take-off, somersaults, twists and position of the body.
 TOKENS_OF_A_DIVE = 4
 SPLITS = ("train", "test")
+FILES = ("Diving48_V2_train.json", "Diving48_V2_test.json", "Diving48_vocab.json")
 SOURCE = "http://www.svcl.ucsd.edu/projects/resound/dataset.html"
 
 
@@ -30,34 +31,25 @@ def prepare(root: Path | None, progress: bool) -> Videos:
         progress: unused.
 
     Raises:
-        SuiteError: no folder, no lists or lists of version 1, no videos.
+        SuiteError: no folder, no lists or lists of version 1, none of the videos.
         ListError: for entries that are not Diving48's.
     """
-    root = data_folder(root, SUITE.name)
-    names = [f"Diving48_V2_{split}.json" for split in SPLITS]
-    lists_folder = folder_of(root, (".", "annotations"), names)
-    if lists_folder is None:
-        if folder_of(root, (".", "annotations"), ("Diving48_train.json", "Diving48_test.json")):
-            raise SuiteError(
-                f"{str(root)!r} has the labels of version 1, which are obsolete; get {', '.join(names)} from {SOURCE}"
-            )
-        raise SuiteError(f"none of {', '.join(names)} is in {str(root)!r} or its annotations; get them from {SOURCE}")
-    folder = find(root, ("rgb", "videos"), what="Diving48's videos", source=SOURCE)
-    vocabulary = read_json(_there(lists_folder / "Diving48_vocab.json"))
-    dives = _dives(vocabulary)
-    notes = vocabulary.notes
-    lists: dict[tuple[str, str], list[Record]] = {}
-    for split in SPLITS:
-        read = read_json(_there(lists_folder / f"Diving48_V2_{split}.json"))
-        lists["dive", split] = _records(read, folder)
-        notes += read.notes
-    return ListedVideos(folder=folder, lists=lists, names={"dive": dives}, notes=notes)
-
-
-def _there(path: Path) -> Path:
-    if not path.is_file():
-        raise SuiteError(f"{path.name} is not in {str(path.parent)!r}; get it from {SOURCE}")
-    return path
+    finder = Finder("diving48", root, url=SOURCE)
+    files = {name: finder.file(name) for name in FILES}
+    # The vocabulary is the same in both versions.
+    if any(map(finder.file, ("Diving48_train.json", "Diving48_test.json"))) and not all(list(files.values())[:2]):
+        where = str(finder.root)
+        raise SuiteError(f"diving48: {where!r} has the labels of version 1, which are obsolete; {finder.advice}")
+    folder = finder.folder("rgb", "videos") or finder.root
+    read = {name: read_json(file) for name, file in files.items() if file}
+    if lacking := [name for name in FILES if name not in read]:
+        raise finder.missing(lacking)
+    *tables, vocabulary = read.values()
+    lists = {("dive", split): _records(table, folder) for split, table in zip(SPLITS, tables, strict=True)}
+    for records in lists.values():
+        finder.check(records, folder)
+    notes = tuple(note for json_file in read.values() for note in json_file.notes)
+    return ListedVideos(folder=folder, lists=lists, names={"dive": _dives(vocabulary)}, notes=notes)
 
 
 def _dives(read: Json) -> tuple[str, ...]:

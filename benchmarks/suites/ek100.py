@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.listed import ListedVideos
-from benchmarks.official import data_folder, find
-from benchmarks.suite import Suite, SuiteError, Task, Videos
+from benchmarks.suite import Suite, Task, Videos
 from benchmarks.suites import ek100_layout
+from benchmarks.suites.finding import Finder
 from zoo.data.records import Record, Span
 from zoo.data.tables import Row, read_table
 
@@ -38,7 +38,8 @@ ANTICIPATION_S, FRAMES, RATE = 1.0, 32, 8
 OBSERVED_S = FRAMES / RATE
 TIME = r"[0-9]{2}:[0-5][0-9]:[0-5][0-9](\.[0-9]+)?"
 SOURCE = "https://github.com/epic-kitchens/epic-kitchens-100-annotations"
-VIDEOS_SOURCE = "https://data.bris.ac.uk/data/dataset/2g1n6qdydwa9u22shpxqzp0t8m"
+# The download script of the videos (epic-kitchens-download-scripts) makes a folder EPIC-KITCHENS.
+ANNOTATION_FOLDERS = ("epic-kitchens-100-annotations",)
 
 
 class Segment(NamedTuple):
@@ -127,11 +128,11 @@ def prepare(root: Path | None, progress: bool) -> Videos:
         progress: unused.
 
     Raises:
-        SuiteError: no folder, or files that are not there.
+        SuiteError: no folder, no annotation files, or none of a list's videos.
         ListError: for annotation files of another form.
     """
-    root = data_folder(root, SUITE.name)
-    found = _annotations(root, rates=False)
+    finder = Finder("ek100", root, url=SOURCE)
+    found = _annotations(finder, rates=False)
     action = KEYS["action"]
     trained = {action(segment) for segment in found.train}
     further = {action(segment) for segment in found.validation} - trained
@@ -142,7 +143,7 @@ def prepare(root: Path | None, progress: bool) -> Videos:
         "action": [*sorted(trained), *sorted(further)],
     }
     note = f"{count} validation segments show one of {len(further)} pairs of verb and noun that no training segment has"
-    return _listed(root, found, classes, recognition_span, (note,))
+    return _listed(finder, found, classes, recognition_span, (note,))
 
 
 def prepare_anticipation(root: Path | None, progress: bool, *, spans: Spans, rates: bool) -> Videos:
@@ -155,11 +156,11 @@ def prepare_anticipation(root: Path | None, progress: bool, *, spans: Spans, rat
         rates: the frame rates of the videos are needed.
 
     Raises:
-        SuiteError: no folder, or files that are not there.
+        SuiteError: no folder, no annotation files, or none of a list's videos.
         ListError: for annotation files of another form.
     """
-    root = data_folder(root, "ek100_anticipation")
-    found = _annotations(root, rates=rates)
+    finder = Finder("ek100_anticipation", root, url=SOURCE)
+    found = _annotations(finder, rates=rates)
     classes = {task: sorted({key(segment) for segment in found.train}) for task, key in KEYS.items()}
     trained = set(classes["action"])
     kept = [segment for segment in found.validation if KEYS["action"](segment) in trained]
@@ -169,38 +170,41 @@ def prepare_anticipation(root: Path | None, progress: bool, *, spans: Spans, rat
         "segment has their pair of verb and noun",
         f"{early} validation segments begin in the first {ANTICIPATION_S + OBSERVED_S:g} s of their video",
     )
-    return _listed(root, replace(found, validation=kept), classes, spans, notes)
+    return _listed(finder, replace(found, validation=kept), classes, spans, notes)
 
 
-def _annotations(root: Path, *, rates: bool) -> Annotations:
-    places = ("epic-kitchens-100-annotations", "annotations", ".")
-    folder = next((root / place for place in places if (root / place / "EPIC_100_train.csv").is_file()), None)
-    if folder is None:
-        raise SuiteError(f"EPIC_100_train.csv is not below {str(root)!r} (looked in {', '.join(places)}); see {SOURCE}")
-    verbs, verb_notes = _names(folder, "EPIC_100_verb_classes.csv", NUM_VERBS)
-    nouns, noun_notes = _names(folder, "EPIC_100_noun_classes.csv", NUM_NOUNS)
-    train, train_notes = _segments(folder, "EPIC_100_train.csv")
-    validation, validation_notes = _segments(folder, "EPIC_100_validation.csv")
-    unseen = _column(folder, "EPIC_100_unseen_participant_ids_validation.csv", "participant_id")
+def _annotations(finder: Finder, *, rates: bool) -> Annotations:
+    verbs, verb_notes = _names(finder, "EPIC_100_verb_classes.csv", NUM_VERBS)
+    nouns, noun_notes = _names(finder, "EPIC_100_noun_classes.csv", NUM_NOUNS)
+    train, train_notes = _segments(finder, "EPIC_100_train.csv")
+    validation, validation_notes = _segments(finder, "EPIC_100_validation.csv")
+    unseen = _column(finder, "EPIC_100_unseen_participant_ids_validation.csv", "participant_id")
     return Annotations(
         train=train,
         validation=validation,
         verbs=verbs,
         nouns=nouns,
         tail_verbs=frozenset(
-            row.integer("verb", high=NUM_VERBS - 1) for row in _column(folder, "EPIC_100_tail_verbs.csv", "verb")
+            row.integer("verb", high=NUM_VERBS - 1) for row in _column(finder, "EPIC_100_tail_verbs.csv", "verb")
         ),
         tail_nouns=frozenset(
-            row.integer("noun", high=NUM_NOUNS - 1) for row in _column(folder, "EPIC_100_tail_nouns.csv", "noun")
+            row.integer("noun", high=NUM_NOUNS - 1) for row in _column(finder, "EPIC_100_tail_nouns.csv", "noun")
         ),
         unseen=frozenset(row.text("participant_id") for row in unseen),
-        rates=_rates(folder, {segment.video for segment in (*train, *validation)}) if rates else {},
+        rates=_rates(finder, {segment.video for segment in (*train, *validation)}) if rates else {},
         notes=(*verb_notes, *noun_notes, *train_notes, *validation_notes),
     )
 
 
-def _names(folder: Path, file: str, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    table = read_table(find(folder, (file,), what=file, source=SOURCE), columns=("id", "key"), unique=("id",))
+def _file(finder: Finder, name: str) -> Path:
+    path = finder.file(name, folders=ANNOTATION_FOLDERS)
+    if path is None:
+        raise finder.missing([name])
+    return path
+
+
+def _names(finder: Finder, file: str, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    table = read_table(_file(finder, file), columns=("id", "key"), unique=("id",))
     for place, row in enumerate(table.rows):
         row.integer("id", low=place, high=place)
     if len(table.rows) != count:
@@ -208,13 +212,13 @@ def _names(folder: Path, file: str, count: int) -> tuple[tuple[str, ...], tuple[
     return tuple(row.text("key") for row in table.rows), table.notes
 
 
-def _column(folder: Path, file: str, column: str) -> list[Row]:
-    return read_table(find(folder, (file,), what=file, source=SOURCE), columns=(column,), unique=(column,)).rows
+def _column(finder: Finder, file: str, column: str) -> list[Row]:
+    return read_table(_file(finder, file), columns=(column,), unique=(column,)).rows
 
 
-def _rates(folder: Path, videos: set[str]) -> dict[str, float]:
+def _rates(finder: Finder, videos: set[str]) -> dict[str, float]:
     file = "EPIC_100_video_info.csv"
-    path = find(folder, (file,), what=file, source=SOURCE)
+    path = _file(finder, file)
     rows = read_table(path, columns=("video_id", "fps"), unique=("video_id",)).rows
     rates = {row.text("video_id"): row.number("fps", low=1) for row in rows}
     if lacking := sorted(videos - set(rates)):
@@ -222,8 +226,8 @@ def _rates(folder: Path, videos: set[str]) -> dict[str, float]:
     return rates
 
 
-def _segments(folder: Path, file: str) -> tuple[list[Segment], tuple[str, ...]]:
-    path = find(folder, (file,), what=file, source=SOURCE)
+def _segments(finder: Finder, file: str) -> tuple[list[Segment], tuple[str, ...]]:
+    path = _file(finder, file)
     table = read_table(path, columns=COLUMNS, unique=("narration_id",))
     return [_segment(row) for row in table.rows], table.notes
 
@@ -250,13 +254,13 @@ def _seconds(row: Row, column: str) -> float:
 
 
 def _listed(
-    root: Path,
+    finder: Finder,
     found: Annotations,
     classes: Mapping[str, list[Key]],
     spans: Spans,
     notes: tuple[str, ...],
 ) -> ListedVideos:
-    folder = find(root, ("EPIC-KITCHENS", "videos", "."), what="EPIC-KITCHENS' videos", source=VIDEOS_SOURCE)
+    folder = finder.folder("EPIC-KITCHENS", "videos") or finder.root
     people = {segment.participant for segment in (*found.train, *found.validation)}
     # The download script makes P01/videos; others put the videos straight into P01.
     places = {person: Path(person, "videos") for person in people if (folder / person / "videos").is_dir()}
@@ -273,6 +277,8 @@ def _listed(
                 )
                 for row, segment in enumerate(_of_split(found, task, split))
             ]
+    for split in ("train", "validation"):
+        finder.check(lists["verb", split], folder)
     words = {"verb": (found.verbs,), "noun": (found.nouns,), "action": (found.verbs, found.nouns)}
     names = {
         task: tuple(" ".join(of[part] for of, part in zip(words[task], key, strict=True)) for key in keys)

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from benchmarks.layout import Layout, Plan, Video, made_up_id, table_text, video_of
 from benchmarks.listed import ListedVideos
-from benchmarks.official import data_folder, find, videos_below
-from benchmarks.suite import Suite, SuiteError, Task, Videos
+from benchmarks.suite import Suite, Task, Videos
+from benchmarks.suites.finding import Finder
 from zoo.data.records import Record, Span
 from zoo.data.sampling import window_seconds
 from zoo.data.tables import Row, read_table
@@ -60,8 +60,9 @@ LIKE_SCALE, LIKE_MEAN = 10.0, 9.138220535629456
 VIEW_MEAN = 11.76425435683139
 # [R] VideoMamba's scripts: trimmed 60, time_stride 16.
 WINDOW_S, STRIDE_S, VIS4MER_STRIDE_S = 60.0, 16.0, 1.0
-LISTS_SOURCE = "https://github.com/md-mohaiminul/ViS4mer (data/lvu_1.0)"
-VIDEOS_SOURCE = "YouTube, or https://www.robots.ox.ac.uk/~vgg/research/condensed-movies/"
+LIST_FOLDERS = ("lvu_1.0", "data/lvu_1.0")
+# Lists and lengths; the videos are YouTube's, or those of Condensed Movies.
+SOURCE = "https://github.com/md-mohaiminul/ViS4mer"
 ID = r"[A-Za-z0-9_-]{11}"
 
 Windows = Callable[[float | int], list[Span | None]]
@@ -102,18 +103,19 @@ def prepare(root: Path | None, progress: bool, *, windows: Windows = videomamba_
         windows: parts of a video of some seconds.
 
     Raises:
-        SuiteError: no folder, or files that are not there.
+        SuiteError: no folder, no lists, or none of a list's videos.
         ListError: for lists of another form, and for a video without a length.
     """
-    root = data_folder(root, "lvu")
-    lists_folder = find(root, ("lvu_1.0", "data/lvu_1.0", "."), what="LVU's lists", source=LISTS_SOURCE)
-    folder = find(root, ("mc_videos", "videos"), what="LVU's videos", source=VIDEOS_SOURCE)
-    lengths, notes = _lengths(root, lists_folder)
-    here = videos_below(folder)
+    finder = Finder("lvu", root, url=SOURCE)
+    folder = finder.folder("mc_videos", "videos") or finder.root
+    lengths, notes = _lengths(finder)
+    here = finder.stems(folder)
     lists: dict[tuple[str, str], list[Record]] = {}
     for task in QUESTIONS:
         for split in SPLITS:
-            path = find(lists_folder, (f"{task}/{split}.csv",), what="a list of LVU", source=LISTS_SOURCE)
+            path = finder.file(f"{task}/{split}.csv", folders=LIST_FOLDERS)
+            if path is None:
+                raise finder.missing([f"{task}/{split}.csv"])
             rows, odd = _rows(path, task)
             notes += odd
             records = []
@@ -123,17 +125,18 @@ def prepare(root: Path | None, progress: bool, *, windows: Windows = videomamba_
                     raise row.error("youtube_id", f"{video} has no length in the file of lengths")
                 video_path = here.get(video, folder / f"{video}.mp4")
                 records += [Record(video_path, label, number, span, target) for span in windows(lengths[video])]
+            finder.check(records, folder)
             lists[task, split] = records
     names = {task: CLASSES.get(task, ()) for task in QUESTIONS}
     return ListedVideos(folder=folder, lists=lists, names=names, notes=notes)
 
 
-def _lengths(root: Path, lists_folder: Path) -> tuple[dict[str, float], tuple[str, ...]]:
+def _lengths(finder: Finder) -> tuple[dict[str, float], tuple[str, ...]]:
     """Seconds of each video."""
-    candidates = (lists_folder / "lvu_durations.csv", root / "lvu_durations.csv", root / "durations.csv")
-    path = next((path for path in candidates if path.is_file()), None)
+    # The second is the name in Condensed Movies, which the file was taken from [R].
+    path = finder.file("lvu_durations.csv", "durations.csv", folders=LIST_FOLDERS)
     if path is None:
-        raise SuiteError(f"lvu_durations.csv is not in {str(lists_folder)!r}; get it from {LISTS_SOURCE}")
+        raise finder.missing(["lvu_durations.csv"])
     table = read_table(path, columns=("videoid", "duration"), unique=("videoid",))
     return {row.text("videoid"): row.number("duration", low=1) for row in table.rows}, table.notes
 

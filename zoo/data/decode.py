@@ -16,6 +16,7 @@ from typing import SupportsIndex
 import numpy as np
 from jaxtyping import UInt8
 
+from zoo.data import images
 from zoo.data.video_file import DecodeError, Limits, VideoIndex
 
 __all__ = ["DECODERS", "DecodeError", "Limits", "VideoIndex", "decode_all", "probe", "read_frames"]
@@ -61,6 +62,8 @@ def read_frames(
     if decoder not in DECODERS:
         raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(DECODERS)}")
     name, limits = os.fsdecode(path), limits or Limits()
+    if images.is_image(name):
+        return images.read(name, numbers, limits=limits)
     if decoder == "decord":
         from zoo.data import decode_decord
 
@@ -79,7 +82,8 @@ def probe(path: str | os.PathLike[str], *, limits: Limits | None = None) -> Vide
         DecodeError: the file cannot be indexed.
         ImportError: PyAV is missing.
     """
-    return _pyav().probe(os.fsdecode(path), limits=limits or Limits())
+    name, limits = os.fsdecode(path), limits or Limits()
+    return images.probe(name, limits=limits) if images.is_image(name) else _pyav().probe(name, limits=limits)
 
 
 def decode_all(path: str | os.PathLike[str], *, limits: Limits | None = None) -> VideoIndex:

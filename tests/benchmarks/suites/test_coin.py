@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -62,11 +63,12 @@ def test_a_wrong_entry_is_refused_by_its_json_path(tmp_path, old, new, words):
 
 
 def test_files_that_are_not_there_are_named_with_their_source(tmp_path):
-    with pytest.raises(SuiteError, match=r"COIN\.json not found below .*github.com/coin-dataset"):
+    with pytest.raises(SuiteError, match=r"looked for COIN\.json in .*github.com/coin-dataset"):
         coin.prepare(tmp_path, False)
-    (tmp_path / "COIN.json").write_text("{}")
-    with pytest.raises(SuiteError, match="COIN's videos not found"):
-        coin.prepare(tmp_path, False)
+    folder = lay_out(coin.SUITE, tmp_path, PLAN)
+    shutil.rmtree(folder / "videos")
+    with pytest.raises(SuiteError, match="none of 6 listed videos"):
+        coin.prepare(folder, False)
 
 
 def test_known_sizes_add_up_to_the_published_number():

@@ -55,5 +55,5 @@ def test_a_video_listed_twice_is_refused(tmp_path):
 def test_a_file_that_is_not_there_is_named(tmp_path, name):
     folder = lay_out(diving48.SUITE, tmp_path, PLAN)
     (folder / name).unlink()
-    with pytest.raises(SuiteError, match=f"{name} is not in"):
+    with pytest.raises(SuiteError, match=f"looked for {name}"):
         diving48.prepare(folder, False)

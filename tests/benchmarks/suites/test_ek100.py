@@ -121,7 +121,7 @@ def test_only_the_released_window_needs_frame_rates(tmp_path):
     (folder / LISTS / "EPIC_100_video_info.csv").unlink()
     ek100.SUITE.prepare(folder, False)
     ek100.ANTICIPATION.prepare(folder, False)
-    with pytest.raises(SuiteError, match=r"EPIC_100_video_info\.csv not found"):
+    with pytest.raises(SuiteError, match=r"looked for EPIC_100_video_info\.csv"):
         ek100.RELEASED.prepare(folder, False)
 
 
@@ -156,5 +156,5 @@ def test_a_list_of_classes_that_is_not_whole_is_refused(tmp_path):
 
 
 def test_lists_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(SuiteError, match=r"EPIC_100_train\.csv is not below"):
+    with pytest.raises(SuiteError, match=r"looked for EPIC_100_verb_classes\.csv"):
         ek100.prepare(tmp_path, False)

@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from benchmarks.suite import SuiteError
+from benchmarks.suites.k710 import SUITE
+from tests.benchmarks.suites import official
+from tests.benchmarks.suites.official import touch, write
+from zoo.data.labels import rows_of_k710
+from zoo.data.records import ListError
+
+
+def labels(root):
+    return [record.label for record in SUITE.prepare(root, False).records("action", "val")]
+
+
+def test_labels_of_the_lists_per_source_number_the_710_classes(tmp_path):
+    official.k710(tmp_path)
+    assert labels(tmp_path) == [400, 400, 600, 600, 700, 700]
+
+
+@pytest.mark.parametrize("name", ["map_k600.json", "label_mixto600.json"])
+def test_an_index_map_beside_the_lists_renumbers_the_labels_of_its_source(tmp_path, name):
+    official.k710(tmp_path)
+    write(tmp_path / "kinetics710" / name, json.dumps(rows_of_k710("k600")))
+    with pytest.raises(ListError, match="600 is out of range; 600 classes"):
+        labels(tmp_path)
+    for split in ("train", "val"):
+        write(tmp_path / f"kinetics710/k600_{split}_list_videos.txt", f"{split}_600_0.mp4 0\n{split}_600_1.mp4 599\n")
+    rows = rows_of_k710("k600")
+    assert labels(tmp_path) == [400, 400, rows[0], rows[599], 700, 700]
+    assert f"labels of Kinetics-600 are renumbered by {name}" in SUITE.prepare(tmp_path, False).notes
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([*range(599)], "has 599 classes, 599 distinct; expected 600"),
+        ([0, *range(599)], "has 600 classes, 599 distinct"),
+        ([710, *range(599)], r"\$\[0\]: 710 is out of range"),
+        ([0.5], r"\$\[0\]: is the number 0.5"),
+    ],
+)
+def test_bad_index_maps_are_refused(tmp_path, rows, words):
+    official.k710(tmp_path)
+    write(tmp_path / "kinetics710/map_k600.json", json.dumps(rows))
+    with pytest.raises(ListError, match=words):
+        labels(tmp_path)
+
+
+def test_a_missing_source_is_named(tmp_path):
+    official.k710(tmp_path)
+    (tmp_path / "kinetics710/k600_val_list_videos.txt").unlink()
+    with pytest.raises(SuiteError, match=r"k600_val_list_videos\.txt is missing"):
+        labels(tmp_path)
+
+
+def test_one_list_of_all_sources_is_read_too(tmp_path):
+    write(tmp_path / "val.csv", "a.mp4,709\n")
+    touch(tmp_path, "a.mp4")
+    assert labels(tmp_path) == [709]
