@@ -79,11 +79,18 @@ def _renamed_text(text: bytes, endings: Mapping[str, str]) -> bytes:
     suffixes = {os.path.splitext(name)[1] for name in endings}
     if not suffixes:
         return text
-    # A name ends where its ending does, and begins after a delimiter, a quote or a slash.
-    pattern = re.compile(r"([^\s,;\"'/\\]+)(" + "|".join(re.escape(it) for it in sorted(suffixes)) + r")(?![\w.])")
+    # A name ends with its ending, and begins after a delimiter, a quote, a slash or, if need be, a blank.
+    pattern = re.compile(r"([^,;\"'/\\\t\r\n]+?)(" + "|".join(re.escape(it) for it in sorted(suffixes)) + r")(?![\w.])")
     decoded = text.decode("utf-8", "surrogateescape")
-    renamed = pattern.sub(lambda found: endings.get(found.group(), found.group()), decoded)
-    return renamed.encode("utf-8", "surrogateescape")
+    return pattern.sub(lambda found: _renamed(found.group(), endings), decoded).encode("utf-8", "surrogateescape")
+
+
+def _renamed(text: str, endings: Mapping[str, str]) -> str:
+    """A text whose end is the longest name of a video, if it is one, with the name of the copy."""
+    for start in [0, *(blank.end() for blank in re.finditer(r" ", text))]:
+        if text[start:] in endings:
+            return text[:start] + endings[text[start:]]
+    return text
 
 
 def _annotations(root: Path, out: Path) -> list[Path]:

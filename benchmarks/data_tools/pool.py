@@ -6,8 +6,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -21,7 +22,8 @@ PRELOADED = ("zoo.data.decode_pyav",)
 POLL_S, GRACE_S, PLAIN_EVERY_S = 0.2, 3.0, 20.0
 
 
-class Answer(NamedTuple, Generic[Item, Made]):
+@dataclass(frozen=True)
+class Answer(Generic[Item, Made]):
     """What became of an item.
 
     Attributes:
@@ -133,13 +135,13 @@ def each(
                     item = waiting.pop()
                     worker.start(item, limit_s(item))
             connection.wait([worker.pipe for worker in workers if worker.busy], timeout=POLL_S)
-            for place, worker in enumerate(workers):
+            for worker in list(workers):
                 answer = worker.hear() if worker.busy else None
                 if answer is None:
                     continue
                 if worker.busy:  # it hangs, or died with the item
+                    workers.remove(worker)
                     worker.stop(GRACE_S / 10)
-                    workers[place] = _Worker(function)
                 yield answer
     finally:
         for worker in workers:

@@ -26,9 +26,9 @@ PROBE_S = 120.0
 class Range(NamedTuple):
     """The least, middle and greatest of some numbers."""
 
-    least: float
-    median: float
-    most: float
+    least: float | int
+    median: float | int
+    most: float | int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class FileStats:
     bytes: int
 
 
-def range_of(values: Sequence[float]) -> Range | None:
+def range_of(values: Sequence[float | int]) -> Range | None:
     """Least, median and greatest; None of nothing."""
     return Range(min(values), statistics.median(values), max(values)) if values else None
 
