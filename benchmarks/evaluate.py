@@ -157,7 +157,12 @@ def build(one: Evaluation) -> VideoModel:
             f"{request.checkpoint} has no classifier for {one.num_outputs} classes to evaluate as it is; choose a "
             f"protocol that trains one, such as --protocol linear"
         )
-    return keep_classes(model, one.found.rows) if one.found and one.found.rows else model
+    if one.found and one.found.rows:
+        keep_classes(model, one.found.rows)
+    if model.spec is not None and len(one.classes) == model.num_classes:
+        # Whoever reads a file of this model must be able to map its labels by name.
+        model.spec = replace(model.spec, label_names=one.classes)
+    return model
 
 
 def carry_out(

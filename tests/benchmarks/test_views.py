@@ -65,7 +65,7 @@ def test_frames_equal_vjepas_own():
 def test_three_crops_lie_side_by_side_as_umts_do(name):
     spec = get_views(name).of(NETWORK)
     for case in json.loads(find("umt/protocol.json").read_text())["three_crop_start"]:
-        if case["short"] != spec.img_size:
+        if (case["short"], case["crops"]) != (spec.img_size, spec.crops):
             continue
         height, width = short_side_size(case["height"], case["width"], spec.short_side or spec.img_size)
         found = crop_starts(max(height, width), spec.img_size, spec.crops, whole_steps=spec.sampling == "vjepa")

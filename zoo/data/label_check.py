@@ -52,7 +52,8 @@ def index_map(model: LabelOrder, dataset: LabelOrder, *, more_classes: bool = Fa
 def near_chance(accuracy: float, num_classes: int, num_videos: int) -> bool:
     """Whether a trained network should have scored better than this.
 
-    The bound is one and a half times chance and three standard errors of guessing, and where classes are many 5 %.
+    The bound is one and a half times chance and three standard errors of guessing, and where classes are many 5 %; but
+    never closer to 1 than to chance.
 
     Args:
         accuracy: share of right answers, 0 to 1.
@@ -68,7 +69,9 @@ def near_chance(accuracy: float, num_classes: int, num_videos: int) -> bool:
         return False
     chance = 1 / num_classes
     noise = 3 * math.sqrt(chance * (1 - chance) / num_videos)
-    return accuracy <= max(1.5 * chance + noise, min(NEAR, 20 * chance))
+    bound = max(1.5 * chance + noise, min(NEAR, 20 * chance))
+    # With few classes and few videos the bound would lie above anything that can be scored.
+    return accuracy <= min(bound, (1 + chance) / 2)
 
 
 def fits(predictions: Sequence[int], truth: Sequence[int], dataset: LabelOrder) -> list[OrderFit]:

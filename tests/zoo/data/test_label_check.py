@@ -114,3 +114,8 @@ def test_answers_that_cannot_be_judged_are_refused(predictions, truth, words):
     dataset = order("k400_alphabetical")
     with pytest.raises(ValueError, match=words):
         alarm(predictions, truth, dataset, dataset)
+
+
+def test_a_perfect_score_is_never_near_chance_however_few_the_classes_and_videos():
+    assert not near_chance(1.0, 2, 4)
+    assert near_chance(0.75, 2, 4)
