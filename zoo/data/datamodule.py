@@ -20,17 +20,16 @@ from zoo.data.loading import (
     Failure,
     FailureLog,
     Reader,
-    Sample,
     TrainClips,
-    collate,
     refuse,
     split_failures,
 )
 from zoo.data.records import Record
 from zoo.data.transforms import Augment
+from zoo.data.workers import WatchedLoader
 
-# A worker that reads nothing for so long is stuck; DataLoader's own default waits for ever.
-WORKER_TIMEOUT_S = 300
+# A worker that is at one video for so long is stuck: reading one ends by itself after 120 s (`Limits.seconds`).
+WORKER_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,8 @@ class FailurePolicy:
         limit: share of the training list that may fail before training stops; failed clips are replaced meanwhile.
         in_evaluation: "raise" stops at the first; "report" goes on without it and hands it on as `Batch.failed`, so
             that scored + failed = listed. Never replaced either way.
-        log: file that keeps the failures of training, for resumed runs; a temporary one when None.
+        log: file that keeps the failures of training, for resumed runs; a temporary one when None. Failures of all
+            processes that see this file are counted together: on several machines, name one on a shared disk.
     """
 
     limit: float = 0.01
@@ -70,9 +70,10 @@ class VideoDataModule(lightning.LightningDataModule):
         cache: decoded videos; files are read when None.
         decoder: backend for files.
         failures: what happens to videos that cannot be read.
+        worker_timeout_s: longest time that a loading process may spend on one video before the run ends, in seconds.
 
     Raises:
-        ValueError: for sizes that are not positive, or flips that the spec forbids.
+        ValueError: for sizes and times that are not positive, or flips that the spec forbids.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class VideoDataModule(lightning.LightningDataModule):
         cache: FrameCache | None = None,
         decoder: str = "pyav",
         failures: FailurePolicy | None = None,
+        worker_timeout_s: float = WORKER_TIMEOUT_S,
     ) -> None:
         super().__init__()
         if batch_size < 1 or repeats < 1 or num_workers < 0:
@@ -97,10 +99,12 @@ class VideoDataModule(lightning.LightningDataModule):
                 f"batch_size and repeats must be at least 1 and num_workers at least 0, got {batch_size}, {repeats}, "
                 f"{num_workers}"
             )
+        if worker_timeout_s <= 0:
+            raise ValueError(f"worker_timeout_s must be positive, got {worker_timeout_s}")
         self.spec, self.augment, self.seed, self.repeats = spec, augment or Augment(), seed, repeats
         self.augment.check(spec)
         self.train_records, self.val_records, self.test_records = list(train), list(val), list(test)
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.batch_size, self.num_workers, self.worker_timeout_s = batch_size, num_workers, worker_timeout_s
         self.reader = Reader(cache, decoder)
         self.policy = failures or FailurePolicy()
         self.log = FailureLog(len(self.train_records), limit=self.policy.limit, file=self.policy.log)
@@ -119,6 +123,11 @@ class VideoDataModule(lightning.LightningDataModule):
     def test_windows(self) -> Counter[int]:
         """Row -> number of its records in the test list; more than one are windows of a long video."""
         return Counter(record.row for record in self.test_records)
+
+    def setup(self, stage: str) -> None:
+        """Let all processes of a run count their failures in one file; Lightning calls this in each of them."""
+        if self.trainer and self.trainer.world_size > 1 and self.policy.log is None:
+            self.log.file = Path(self.trainer.strategy.broadcast(str(self.log.file)))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Endless training batches from the trainer's step on.
@@ -171,15 +180,8 @@ class VideoDataModule(lightning.LightningDataModule):
         return self._loader(clips, batch_sampler=batches)
 
     def _loader(self, clips: TrainClips | EvalClips, *, batch_sampler: EndlessBatches | EachOnce) -> DataLoader[Batch]:
-        return DataLoader[Sample](  # type: ignore[return-value]
-            clips,
-            batch_sampler=batch_sampler,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            timeout=WORKER_TIMEOUT_S if self.num_workers else 0,
-            # Its own generator: DataLoader would otherwise draw from the global one and change what comes after.
-            generator=torch.Generator().manual_seed(self.seed),
+        return WatchedLoader(
+            clips, batch_sampler, num_workers=self.num_workers, timeout_s=self.worker_timeout_s, seed=self.seed
         )
 
     def _process(self) -> tuple[int, int]:

@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as lightning
@@ -10,6 +11,7 @@ from zoo.card import ClipSpec
 from zoo.data import loading
 from zoo.data.cache import cached
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
+from zoo.data.decode import DecodeError
 from zoo.data.loading import FailureLog, UnreadableVideoError
 from zoo.data.records import Record, Span
 from zoo.data.transforms import Augment
@@ -157,6 +159,20 @@ def test_training_stops_when_too_many_videos_are_bad(tmp_path, num_workers):
         batches(data, 9)
 
 
+def test_failures_of_all_processes_of_a_run_are_counted_together(tmp_path):
+    records = write_set(tmp_path, num_frames=(4,) * 6)
+    shared = tmp_path / "first process"
+    second = module(records, failures=FailurePolicy(limit=0.4))
+    second.trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(broadcast=lambda _: str(shared)))
+    second.setup("fit")
+    first = FailureLog(6, limit=0.4, file=shared)
+    first.add(DecodeError("a.mp4", "broken"))
+    second.log.add(DecodeError("b.mp4", "broken"))
+    assert len(first.failures) == 2
+    with pytest.raises(UnreadableVideoError, match="3 of 6"):
+        second.log.add(DecodeError("c.mp4", "broken"))
+
+
 def test_temporary_failure_logs_go_away_with_their_module(records):
     data = module(records)
     file = data.log.file
@@ -280,6 +296,8 @@ def test_impossible_modules_are_refused(records):
         module(records, augment=Augment(flip=0.5))
     with pytest.raises(ValueError, match="batch_size"):
         VideoDataModule(spec=SPEC, train=records, batch_size=0)
+    with pytest.raises(ValueError, match="worker_timeout_s must be positive"):
+        module(records, worker_timeout_s=0.0)
     with pytest.raises(ValueError, match="no training list"):
         VideoDataModule(spec=SPEC, test=records).train_dataloader()
     with pytest.raises(ValueError, match="the list is empty"):
