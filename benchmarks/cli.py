@@ -29,6 +29,7 @@ USER_ERRORS = (
     ("zoo.data.list_files", "ListError"),
     ("benchmarks.suite", "SuiteError"),
     ("zoo.foreign", "ForeignError"),
+    ("zoo.predict", "PredictError"),
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.data_tools.options", "DataError"),
@@ -64,6 +65,8 @@ examples:
   zoo info videomamba_middle.k400_mask_ft_f64_res224"""
 PREDICT_EXAMPLES = """\
 examples:
+  zoo predict videomamba_middle.k400_mask_ft_f64_res224 clip.mp4
+  zoo predict local-dir:exported clip.mp4                        what zoo push wrote
   zoo predict vit_pico clip.mp4 -k 5 --checkpoint runs/compare/weights/RUN.safetensors"""
 REPORT_EXAMPLES = """\
 examples:
@@ -91,7 +94,7 @@ def _one_of(what: str, valid: Sequence[str]) -> Callable[[str], str]:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
 
@@ -180,12 +183,10 @@ def _info_options(parser: _Parser) -> _Parser:
 
 
 def _predict_options(parser: _Parser) -> _Parser:
-    parser.add_argument("name", metavar="NAME", help="architecture")
+    parser.add_argument("name", metavar="NAME", help="released weights, or an architecture with --checkpoint")
     parser.add_argument("video", type=Path, metavar="VIDEO")
     parser.add_argument("-k", type=_positive, default=5, metavar="N", help="number of answers (5)")
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", required=True, help="weights, such as those a comparison leaves"
-    )
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights, such as those a comparison leaves")
     parser.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
@@ -247,7 +248,8 @@ def _user_errors() -> tuple[type[Exception], ...]:
     """Errors that a person can mend; their message says how, so a traceback would only hide it."""
     # Looked up among what is loaded: an error of a module that nobody imported cannot have been raised.
     loaded = [getattr(sys.modules[module], name) for module, name in USER_ERRORS if module in sys.modules]
-    return (UnknownNameError, FileNotFoundError, PermissionError, NotADirectoryError, *loaded)
+    # What the operating system refuses (a full disk, too long a name) names the path itself.
+    return (UnknownNameError, OSError, *loaded)
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -10,8 +10,13 @@ from torch import Tensor
 
 from zoo.card import ClipSpec
 from zoo.data import decode, sampling, transforms
+from zoo.foreign import is_foreign
 from zoo.model import VideoModel
-from zoo.registry import create_model
+from zoo.registry import PUSHED, create_model, get_architecture, get_card, has_tag
+
+
+class PredictError(ValueError):
+    """A model that cannot say what is seen in a video."""
 
 
 class Prediction(NamedTuple):
@@ -43,31 +48,35 @@ def predict(
     Softmax scores are averaged over the clips and crops of the evaluation protocol, as the reported numbers are made.
 
     Args:
-        model: a classifier, which is left in the mode that it was in, or the name of an architecture.
+        model: a classifier, which is left in the mode that it was in, or a name: of released weights, of what
+            `zoo push` wrote, of a network of another library that brings its classifier, or of an architecture.
         path: video file.
         k: number of classes to return; all of them when there are fewer.
-        checkpoint_path: weights for a model that is named. A file written by `save_checkpoint` brings options, class
-            names and clip protocol; any other must be a classifier of the architecture's default size with 400 classes.
+        checkpoint_path: weights for a model that is named; None for those that come with the name. A file written by
+            `save_checkpoint` brings options, class names and clip protocol; any other must be a classifier of the
+            architecture's default size with 400 classes.
         clip: protocol; None for the model's own.
         device: where to compute.
         decoder: see `zoo.data.decode.read_frames`.
 
     Raises:
-        ValueError: for a model without weights, classes or protocol, and for an unknown name.
+        PredictError: for a model without weights, classes or protocol, and for one that answers several questions.
+        UnknownNameError: for an unknown name, and for weights that no network takes.
         CheckpointError: when the weights cannot be used.
         DecodeError: when the video cannot be read exactly.
     """
     if k < 1:
         raise ValueError(f"at least one class must be asked for, not {k}")
     if isinstance(model, str):
-        if checkpoint_path is None:
-            raise ValueError(f"{model!r} has no weights to predict with; give a file as checkpoint_path")
-        model = create_model(model, checkpoint_path=checkpoint_path)
+        model = _named(model) if checkpoint_path is None else create_model(model, checkpoint_path=checkpoint_path)
+    if model.spec and model.spec.classifier.questions:
+        questions = ", ".join(model.spec.classifier.questions)
+        raise PredictError(f"the model answers several questions ({questions}), and none of them alone is the class")
     if model.num_classes == 0:
-        raise ValueError("the weights are of a backbone without a classifier: give the file of a fine-tuned one")
+        raise PredictError("the weights are of a backbone without a classifier: give the file of a fine-tuned one")
     clip = clip or (model.spec.clip if model.spec else None)
     if clip is None:
-        raise ValueError("this model does not say which clips it takes; pass clip=ClipSpec(...)")
+        raise PredictError("this model does not say which clips it takes; pass clip=ClipSpec(...)")
     training = model.training
     try:
         scores = probabilities(model.to(device).eval(), path, clip, decoder=decoder)
@@ -79,6 +88,31 @@ def predict(
         Prediction(names[index] if names else f"class {index}", index, value)
         for value, index in zip(values.tolist(), classes.tolist(), strict=True)
     ]
+
+
+def _named(name: str) -> VideoModel:
+    """The model of a name with the weights that come with it.
+
+    Raises:
+        PredictError: where none come, or none with a classifier; before anything is downloaded where that is known.
+    """
+    if name.startswith(PUSHED):
+        return create_model(name)
+    if is_foreign(name):
+        model = create_model(name, pretrained=True)
+        if model.spec is None or not model.spec.label_names:
+            raise PredictError(f"no classifier comes with {name!r}; give a fine-tuned file as checkpoint_path")
+        return model
+    if not has_tag(name):
+        known = get_architecture(name).name
+        raise PredictError(
+            f"{known!r} is an architecture, and has no weights to predict with; name released ones, "
+            f"{known}.TAG (zoo list --pretrained), or give a file as checkpoint_path, or --checkpoint"
+        )
+    card = get_card(name)
+    if not card.missing and card.weights.num_classes == 0:
+        raise PredictError(f"{name!r} is a backbone without a classifier; name fine-tuned weights")
+    return create_model(name, pretrained=True)
 
 
 @torch.inference_mode()

@@ -13,15 +13,17 @@ examples:
   zoo convert vitl.pt vjepa2.safetensors --to hf --as vjepa2_large_16_256
 
 Nothing in the file is executed, and what has no place in the new layout is named."""
+TARGETS = ("official", "hf", "zoo")  # those of zoo.convert, which is too slow to import for --help
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("source", type=Path, metavar="IN", help="any file of weights whose layout the network knows")
-    parser.add_argument("target", type=Path, metavar="OUT", help="the safetensors file to write")
+    parser.add_argument("target", type=_output, metavar="OUT", help="the file to write, which ends with .safetensors")
     parser.add_argument(
         "--to",
         required=True,
+        type=_target,
         metavar="{official,hf,zoo}",
         help="the authors' names, transformers' names, or ours with a description of the model",
     )
@@ -61,6 +63,19 @@ def run(arguments: argparse.Namespace) -> int:
         )
     print(f"{arguments.target}: {result}")  # noqa: T201
     return 0
+
+
+def _target(text: str) -> str:
+    if text not in TARGETS:
+        raise argparse.ArgumentTypeError(f"unknown target {text!r}; there are {', '.join(TARGETS)}")
+    return text
+
+
+def _output(text: str) -> Path:
+    """A path that says what will be in the file: torch.load cannot read safetensors called .pth."""
+    if Path(text).suffix != ".safetensors":
+        raise argparse.ArgumentTypeError(f"safetensors are written: {text!r} must end with .safetensors")
+    return Path(text)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -10,6 +10,7 @@ EXAMPLES = """\
 examples:
   zoo list                                     every architecture
   zoo list "videomamba_*"                      names that fit a pattern
+  zoo list "videomamba_tiny.*"                 released weights, as a name with a point is theirs
   zoo list --pretrained                        every released checkpoint
   zoo list --dataset ssv2 --frames 16          those for Something-Something V2 with clips of 16 frames
   zoo list --licence permissive --family umt
@@ -18,15 +19,15 @@ examples:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("filter", nargs="*", metavar="PATTERN", help='such as "videomamba_*"')
-    parser.add_argument("--family", default="", help="only this family")
+    parser.add_argument("filter", nargs="*", type=_word, metavar="PATTERN", help='such as "videomamba_*"')
+    parser.add_argument("--family", type=_word, help="only this family")
     parser.add_argument("--pretrained", action="store_true", help="released weights instead of architectures")
-    parser.add_argument("--dataset", default="", help="weights last trained on it, such as k400 or ssv2")
-    parser.add_argument("--task", default="", help="weights for it, such as classification or pretraining")
+    parser.add_argument("--dataset", type=_word, help="weights last trained on it, such as k400 or ssv2")
+    parser.add_argument("--task", type=_word, help="weights for it, such as classification or pretraining")
     parser.add_argument("--frames", type=_frames, metavar="N", help="weights for clips of N frames")
     parser.add_argument(
         "--licence",
-        default="",
+        type=_word,
         metavar="{permissive,noncommercial,all}",
         help="weights whose licence is of this kind; where none is stated for the weights, the code's counts",
     )
@@ -35,8 +36,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _word(text: str) -> str:
+    # As a shell gives it for a variable that is not set: it would list everything.
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
 def _frames(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
 
@@ -50,13 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     from zoo.registry import list_models, released
 
     of_weights = bool(arguments.dataset or arguments.task or arguments.frames or arguments.licence)
-    pretrained = arguments.pretrained or of_weights
+    pretrained = arguments.pretrained or of_weights or any("." in it for it in arguments.filter)
     names = list_models(
         arguments.filter,
         pretrained=pretrained,
-        family=arguments.family,
-        dataset=arguments.dataset,
-        task=arguments.task,
+        family=arguments.family or "",
+        dataset=arguments.dataset or "",
+        task=arguments.task or "",
         frames=arguments.frames,
         licence=arguments.licence or "all",
     )
@@ -93,5 +101,7 @@ def _nothing_fits(arguments: argparse.Namespace, pretrained: bool) -> str:
     wanted = " ".join([*arguments.filter, *asked])
     if not arguments.filter:
         return f"nothing fits {wanted!r}; leave out one of them"
+    if not pretrained and (weights := list_models(arguments.filter, pretrained=True, family=arguments.family or "")):
+        return f"no architecture fits {wanted!r}, but {len(weights)} released weights do: say --pretrained"
     near = closest(arguments.filter[0].strip("*"), known, 3)
     return f"nothing fits {wanted!r}; did you mean {', '.join(near)}?"

@@ -13,10 +13,13 @@ def chosen(names: Sequence[str], *, everything: bool = False) -> list[str]:
         everything: all cards instead.
 
     Raises:
-        UnknownNameError: for a name that no card has, for a pattern that fits none, and for no name at all.
+        UnknownNameError: for a name that no card has, for a pattern that fits none, for no name at all, and for
+            names beside all cards.
     """
     from zoo.registry import get_card, list_pretrained
 
+    if everything and names:
+        raise UnknownNameError(f"--all is every card, {names[0]!r} among them: leave out the names, or --all")
     if everything:
         return list_pretrained()
     if not names:

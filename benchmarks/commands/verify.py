@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ examples:
   zoo verify --all --no-download --json
   zoo verify NAME --record                          keeps the output, for later runs to compare with"""
 COLORS = {"ok": "green", "failed": "bold red", "not downloaded": "yellow", "no network": "dim"}
+WIDE = 250  # columns; no name and status together are longer
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -47,12 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
                 )
     finally:
         # Also after Ctrl-C: what is done has cost time.
-        _show(verdicts, as_json=arguments.json)
+        _show(verdicts, as_json=arguments.json, only_local=arguments.no_download)
     bad = {"failed"} if arguments.all or arguments.no_download else {"failed", "not downloaded", "no network"}
     return int(any(verdict.status in bad for verdict in verdicts))
 
 
-def _show(verdicts: "list[Verdict]", *, as_json: bool) -> None:
+def _show(verdicts: "list[Verdict]", *, as_json: bool, only_local: bool) -> None:
     if as_json:
         print(json.dumps([asdict(verdict) for verdict in verdicts]))  # noqa: T201
         return
@@ -63,9 +65,21 @@ def _show(verdicts: "list[Verdict]", *, as_json: bool) -> None:
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for column in ("weights", "status", "sha256", "golden"):
         table.add_column(column, no_wrap=True)
-    table.add_column("why", overflow="fold")
     for it in verdicts:
-        cells = (it.name, Text(it.status, style=COLORS[it.status]), it.sha256[:12], it.golden, Text(it.reason))
-        table.add_row(*cells)
-    if verdicts:
-        Console().print(table)
+        table.add_row(it.name, Text(it.status, style=COLORS[it.status]), it.sha256[:12], it.golden)
+    if not verdicts:
+        return
+    # What goes into a pipe or a file must keep every name and status whole.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    # Reasons stand below, unbroken: names leave a column of theirs no room, and paths are there to be copied.
+    for reason, names in _reasons(verdicts, only_local=only_local).items():
+        print(f"\n{', '.join(names)}:\n  {reason.replace(chr(10), chr(10) + '  ')}")  # noqa: T201
+
+
+def _reasons(verdicts: "list[Verdict]", *, only_local: bool) -> dict[str, list[str]]:
+    """Why weights are not ok, and of which that is true."""
+    reasons: dict[str, list[str]] = {}
+    for it in verdicts:
+        if it.reason and not (only_local and it.status == "not downloaded"):
+            reasons.setdefault(it.reason, []).append(it.name)
+    return reasons

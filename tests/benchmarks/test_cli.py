@@ -66,6 +66,8 @@ def test_info_tells_sizes_and_options(capsys):
         (["list", "videomanba_*"], "videomamba"),
         (["list", "--jsn"], "--json"),
         (["predict", "vit_pico", "none.mp4"], "checkpoint"),
+        (["predict", "vit_pico", "none.mp4", "-k", "²"], "from 1 on"),
+        (["predict", "vjepa_large_16_224.videomix2m", "none.mp4"], "without a classifier"),
         (["report", "no/such/folder"], "no/such/folder"),
         (["--verson"], "--help"),
     ],

@@ -4,12 +4,17 @@ import sys
 import numpy as np
 import pytest
 import torch
+from transformers import Dinov2Config, Dinov2Model, VideoMAEConfig, VideoMAEForVideoClassification
 
 import zoo
+from tests.zoo.made_up import card, official
+from zoo.card import Classifier
 from zoo.data import sampling, transforms
 from zoo.data.decode import DecodeError, read_frames
 from zoo.data.encode import write_video
-from zoo.predict import predict
+from zoo.folders import weights_folder
+from zoo.predict import PredictError, predict
+from zoo.push import save_folder
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
 
@@ -91,12 +96,62 @@ def test_a_video_that_cannot_be_read_is_named(model, tmp_path):
 def test_what_cannot_predict_says_why(model, video):
     with pytest.raises(ValueError, match="at least one class must be asked for, not 0"):
         predict(model, video, k=0)
-    with pytest.raises(ValueError, match="without a classifier"):
+    with pytest.raises(PredictError, match="without a classifier"):
         predict(zoo.create_model("vit_pico", num_classes=0), video)
-    with pytest.raises(ValueError, match="does not say which clips"):
+    with pytest.raises(PredictError, match="does not say which clips"):
         predict(zoo.VideoModel(model.backbone, model.head), video)
-    with pytest.raises(ValueError, match="'vit_pico' has no weights to predict with"):
+    with pytest.raises(PredictError, match=r"'vit_pico' is an architecture.*vit_pico\.TAG.*--checkpoint"):
         predict("vit_pico", video)
+    asked = Classifier(pool="mean", kind="attentive", num_heads=2, questions={"verb": 3, "noun": 4})
+    several = zoo.create_model("vit_pico", num_classes=7, embed_dim=32, depth=1, num_heads=2, classifier=asked)
+    with pytest.raises(PredictError, match=r"several questions \(verb, noun\)"):
+        predict(several, video)
+
+
+@pytest.fixture
+def cards(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    monkeypatch.delenv("ZOO_WEIGHTS", raising=False)
+    cards = (card("toy"), card("pt", weights={"num_classes": 0}), card("mm", missing="no text encoder"))
+    monkeypatch.setattr("zoo.cards.CARDS", cards)
+    path = weights_folder("vit_pico.toy") / "toy.pth"
+    path.parent.mkdir(parents=True)
+    torch.save(official(), path)
+
+
+def test_the_name_of_released_weights_is_enough(cards, video):
+    assert predict("vit_pico.toy", video) == predict(zoo.create_model("vit_pico.toy", pretrained=True), video)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("vit_pico.pt", "'vit_pico.pt' is a backbone without a classifier"),  # and nothing is fetched for it
+        ("vit_pico.mm", "no text encoder"),
+        ("vit_pico.toi", r"did you mean 'vit_pico\.toy'"),
+        ("vit_pcio", "did you mean 'vit_pico'"),
+    ],
+)
+def test_a_name_that_cannot_predict_says_why(cards, video, name, words):
+    with pytest.raises(ValueError, match=words):
+        predict(name, video)
+
+
+def test_a_pushed_folder_is_named_like_weights(model, checkpoint, video, tmp_path):
+    save_folder(zoo.create_model("vit_pico", checkpoint_path=checkpoint), tmp_path / "pushed")
+    assert predict(f"local-dir:{tmp_path / 'pushed'}", video) == predict("vit_pico", video, checkpoint_path=checkpoint)
+
+
+def test_another_librarys_network_predicts_when_it_brings_its_classifier(video, tmp_path):
+    sizes = {"image_size": 16, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    names = {0: "run", 1: "jump", 2: "sit"}
+    classifier = VideoMAEConfig(**sizes, patch_size=8, num_frames=2, intermediate_size=16, id2label=names)
+    VideoMAEForVideoClassification(classifier).save_pretrained(tmp_path / "videomae")
+    assert {it.label for it in predict(f"hf:{tmp_path / 'videomae'}", video)} == {"run", "jump", "sit"}
+    Dinov2Model(Dinov2Config(**sizes, patch_size=8)).save_pretrained(tmp_path / "dino")
+    with pytest.raises(PredictError, match="no classifier comes with"):
+        predict(f"hf:{tmp_path / 'dino'}", video)
 
 
 def test_the_front_door_is_light_and_needs_no_video_library():

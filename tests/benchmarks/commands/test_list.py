@@ -30,6 +30,20 @@ def test_what_only_weights_have_lists_weights(capsys, words):
     assert "umt_base.k400_f8" in out
 
 
+def test_a_pattern_with_a_point_means_weights(capsys):
+    status, out, _ = call(capsys, "umt_base.*")
+    assert status == 0
+    assert "umt_base.k400_f8" in out
+    assert "videomae" not in out
+
+
+@pytest.mark.parametrize("words", [["--dataset", ""], ["--family="], ["--task", " "], ["--licence", ""], [""]])
+def test_an_empty_word_does_not_list_everything(capsys, words):
+    status, out, err = call(capsys, *words)
+    assert (status, out) == (2, "")
+    assert "it is empty" in err
+
+
 def test_json_gives_records_of_weights_and_names_of_architectures(capsys):
     records = json.loads(call(capsys, "--dataset", "ssv2", "--json")[1])
     assert [it["name"] for it in records] == ["umt_base.ssv2_f8", "videomae_base.ssv2_f16"]
@@ -53,6 +67,9 @@ def test_a_pipe_gets_one_line_per_name_however_long(capsys, monkeypatch):
         (["--frames", "many"], "'many' is not a whole number"),
         (["--frames", "3", "--dataset", "k400"], "nothing fits 'dataset k400 frames 3'"),
         (["umt_bse*", "--pretrained"], "did you mean umt_base."),
+        (["umt_base.k400_f9"], "did you mean umt_base.k400_f8"),
+        (["*k400*"], "released weights do: say --pretrained"),
+        (["--frames", "²"], "'²' is not a whole number"),
     ],
 )
 def test_what_fits_nothing_is_said_with_a_way_on(capsys, words, hint):

@@ -41,7 +41,7 @@ def test_all_without_a_network_tells_each_card_and_is_no_failure(capsys):
     assert " ok " in lines["vit_pico.here"]
     assert " not downloaded " in lines["vit_pico.nowhere"]
     assert "no network" in lines["vit_pico.mm"]
-    assert "no text encoder" in lines["vit_pico.mm"]
+    assert "vit_pico.mm:\n  no text encoder\n" in out
 
 
 def test_a_failed_card_makes_the_status_1(capsys):
@@ -90,3 +90,27 @@ def test_ctrl_c_shows_what_is_done(capsys, monkeypatch):
     status, out = rows(capsys, "--all")
     assert status == 130
     assert "vit_pico.here" in out
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_a_reason_with_a_path_is_not_broken_into_a_narrow_column(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    put("here", {"a": torch.ones(1)})
+    out = rows(capsys, "--all", "--no-download")[1]
+    path = weights_folder("vit_pico.here") / "toy.pth"
+    assert f"vit_pico.here:\n  cannot load '{path}': " in out
+    assert " not downloaded" in next(line for line in out.splitlines() if "vit_pico.nowhere" in line)
+
+
+def test_weights_with_the_same_reason_share_it_and_what_is_not_here_needs_none(capsys, monkeypatch):
+    cards = (card("mm", missing="no text encoder"), card("mm2", missing="no text encoder"), card("nowhere"))
+    monkeypatch.setattr("zoo.cards.CARDS", cards)
+    out = rows(capsys, "--all", "--no-download")[1]
+    assert "vit_pico.mm, vit_pico.mm2:\n  no text encoder\n" in out
+    assert "is not on this machine" not in out
+    assert "is not on this machine" in rows(capsys, "vit_pico.nowhere")[1]
+
+
+def test_names_beside_all_are_refused_and_not_ignored(capsys):
+    assert cli.main(["verify", "--all", "vit_pico.here"]) == 2
+    assert "--all is every card, 'vit_pico.here' among them" in capsys.readouterr().err
