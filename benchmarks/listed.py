@@ -58,8 +58,9 @@ class ListedVideos:
         return digest([self._line(record) for record in self.records(task, split)])
 
     def _line(self, record: Record) -> list[Json]:
-        name = record.path.relative_to(self.folder) if record.path.is_relative_to(self.folder) else record.path
-        return [name.as_posix(), record.label, record.row, list(record.span) if record.span else None, record.target]
+        # Strings, not Path: lists have up to a million lines.
+        name = record.path.as_posix().removeprefix(self.folder.as_posix().rstrip("/") + "/")
+        return [name, record.label, record.row, list(record.span) if record.span else None, record.target]
 
     def classes(self, task: str) -> tuple[str, ...]:
         """Names of a task's classes."""

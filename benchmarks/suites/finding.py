@@ -140,7 +140,9 @@ class Finder:
 
 def moved(records: Sequence[Record], folder: Path, suffix: str = "") -> list[Record]:
     """Records whose relative paths now lie in a folder."""
-    return [record._replace(path=folder / f"{record.path.as_posix()}{suffix}") for record in records]
+    if not suffix:
+        return [record._replace(path=folder / record.path) for record in records]
+    return [record._replace(path=folder / f"{record.path}{suffix}") for record in records]
 
 
 def numbered_names(file: Path, names: dict[int, str], num_classes: int) -> tuple[str, ...]:

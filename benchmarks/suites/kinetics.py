@@ -12,6 +12,7 @@ A common list names no classes. Where its paths have folders of class names, the
 labels stand, and a list that agrees with none is refused; else the suite's documented order is taken and noted.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -214,22 +215,23 @@ def common_names(
     if not orders:
         return (), [*notes, "the lists name no classes; a file classes.txt beside them would"]
     named = [
-        (file, record)
+        (file, record, name)
         for file, records in listed.items()
         for record in records
-        if any(order.find(record.path.parent.name) is not None for order in orders.values())
+        if (name := os.path.basename(os.path.dirname(record.path)))
+        and any(order.find(name) is not None for order in orders.values())
     ]
     if not named:
         how = f"the lists name no classes: taken to stand in the order {next(iter(orders))!r}"
         return next(iter(orders.values())).names, [*notes, how]
     for name, order in orders.items():
-        if all(order.find(record.path.parent.name) == record.label for _, record in named):
+        if all(order.find(folder) == record.label for _, record, folder in named):
             return order.names, [*notes, f"labels stand in the order {name!r}, as the class folders of the lists say"]
     documented = next(iter(orders.values()))
-    file, wrong = next(it for it in named if documented.find(it[1].path.parent.name) != it[1].label)
+    file, wrong, folder = next(it for it in named if documented.find(it[2]) != it[1].label)
     raise SuiteError(
         f"{facts.suite}: {file!r} gives {wrong.path.as_posix()!r} the label {wrong.label}, but the class of its folder "
-        f"is {documented.find(wrong.path.parent.name)} in the order {next(iter(orders))!r}, and the list fits none of "
+        f"is {documented.find(folder)} in the order {next(iter(orders))!r}, and the list fits none of "
         f"{', '.join(orders)}; put a file classes.txt with the list's own order, one name a line, into {finder.root}"
     )
 

@@ -87,7 +87,8 @@ class LabelOrder:
 
     def find(self, name: str) -> int | None:
         """Label of the class of this name, in whatever spelling; None when there is none, or more than one."""
-        return self._labels.get(name, self._labels.get(key(name)))
+        label = self._labels.get(name)
+        return label if label is not None else self._labels.get(key(name))
 
     @cached_property
     def _labels(self) -> dict[str, int]:
