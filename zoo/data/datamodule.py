@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import pytorch_lightning as lightning
-import torch
 from torch.utils.data import DataLoader
 
 from zoo.batch import Batch
