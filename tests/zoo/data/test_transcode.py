@@ -64,6 +64,18 @@ def test_times_before_0_are_moved_to_0(tmp_path):
     same(source, tmp_path / "copy.mp4")
 
 
+def test_a_start_between_two_milliseconds_is_kept(tmp_path):
+    def late(packets):
+        for packet in packets:
+            packet.pts, packet.dts = packet.pts + 123457, packet.dts + 123457
+        return packets
+
+    source = remux(plain(tmp_path / "s.ts", bf="0"), tmp_path / "a.ts", late)
+    transcode(source, tmp_path / "copy.mp4", encoding=FAST)
+    assert abs(probe(source).times[0] * 1000 % 1) > 1e-3
+    same(source, tmp_path / "copy.mp4")
+
+
 def test_the_original_is_not_touched(tmp_path):
     source = plain(tmp_path / "a.mp4")
     before = hashlib.sha256(source.read_bytes()).hexdigest(), os.stat(source).st_mtime_ns
@@ -111,7 +123,9 @@ def test_full_range_and_tagged_colours_stay_the_same(tmp_path):
     params = ":".join(f"{key}={value}" for key, value in tagged.items())
     write_video(tmp_path / "full.avi", frames, fps=8, codec="mjpeg", pixel_format="yuvj420p")
     write_video(tmp_path / "tagged.mp4", frames, fps=8, options={"x264-params": params})
-    for name in ("full.avi", "tagged.mp4"):
+    options = {"color_range": "pc", "deadline": "realtime", "cpu-used": "8"}
+    write_video(tmp_path / "full.webm", frames, fps=8, codec="libvpx-vp9", options=options)
+    for name in ("full.avi", "full.webm", "tagged.mp4"):
         transcode(tmp_path / name, tmp_path / "copy.mp4", encoding=Encoding(crf=4))
         before, after = (read_frames(path, [1])[0].astype(int) for path in (tmp_path / name, tmp_path / "copy.mp4"))
         assert np.abs(before - after).mean((0, 1)).max() < 3, name
