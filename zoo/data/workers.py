@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from zoo.batch import Batch
 from zoo.data.loading import (
+    EachOnce,
     EndlessBatches,
     EvalClips,
     Place,
@@ -206,7 +207,7 @@ class WatchedLoader(DataLoader[Batch]):
     def __init__(
         self,
         clips: TrainClips | EvalClips,
-        batches: EndlessBatches | BatchSampler,
+        batches: EndlessBatches | EachOnce,
         *,
         num_workers: int,
         timeout_s: float,
