@@ -14,6 +14,7 @@ from heads.linear import LinearHead
 from zoo.card import ClipSpec
 from zoo.catalogue import record
 from zoo.catalogue_text import card_lines, clip_text, describe_card, two_columns
+from zoo.foreign import is_foreign
 from zoo.model import VideoModel
 from zoo.registry import builder_options, create_model, get_architecture, get_card, has_tag, released
 from zoo.suggest import natural
@@ -83,7 +84,9 @@ def describe(name: str) -> RenderableType:
         "code licence": told["code_licence"],
         "notes": "\n".join(told["notes"]),
     }
-    if card is None:
+    if card is None and is_foreign(name):
+        lines["weights"] = "its own: create_model(NAME, pretrained=True)"
+    elif card is None:
         lines["weights"] = ", ".join(told["weights"]) or "none known yet; load your own with checkpoint_path"
     else:
         lines |= card_lines(card) | {"notes": lines["notes"]}

@@ -93,3 +93,9 @@ def test_weights_that_no_network_takes_are_told_all_the_same(monkeypatch):
 def test_an_attentive_classifier_is_not_said_to_pool():
     assert info.facts("vjepa2_large_16_256")["classifier"].startswith("attentive: a learned query")
     assert info.facts("vit_pico")["classifier"] == "pools 'mean', then linear"
+
+
+def test_a_network_of_another_library_has_weights_of_its_own():
+    text = printed(info.describe("timm:vit_tiny_patch16_224"))
+    assert "its own: create_model(NAME, pretrained=True)" in text
+    assert "none known yet" not in text
