@@ -16,8 +16,8 @@ from zoo.catalogue import record
 from zoo.catalogue_text import card_lines, clip_text, describe_card, two_columns
 from zoo.foreign import is_foreign
 from zoo.model import VideoModel
-from zoo.registry import builder_options, create_model, get_architecture, get_card, has_tag, released
-from zoo.suggest import natural
+from zoo.registry import PUSHED, builder_options, create_model, get_architecture, get_card, has_tag, released
+from zoo.suggest import UnknownNameError, natural
 
 
 def facts(name: str) -> dict[str, Any]:
@@ -26,11 +26,13 @@ def facts(name: str) -> dict[str, Any]:
     Of weights that no network can take it is what their card says.
 
     Raises:
-        UnknownNameError: for an unknown name, with the closest ones.
+        UnknownNameError: for an unknown name, with the closest ones, and for what `zoo push` wrote.
     """
-    card = get_card(name) if has_tag(name) else None
+    card = get_card(name) if has_tag(name) and not name.startswith(PUSHED) else None
     if card is not None and card.missing:
         return record(card)
+    if name.startswith(PUSHED):
+        raise UnknownNameError(f"{name!r} is one model and no architecture: its README.md and config.json describe it")
     architecture = get_architecture(name)
     model = _on_meta(name)
     clip = card.clip if card else architecture.clip
@@ -65,7 +67,7 @@ def describe(name: str) -> RenderableType:
     Raises:
         UnknownNameError: for an unknown name, with the closest ones.
     """
-    card = get_card(name) if has_tag(name) else None
+    card = get_card(name) if has_tag(name) and not name.startswith(PUSHED) else None
     if card is not None and card.missing:
         return describe_card(card)
     told = facts(name)

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from zoo import info
 from zoo.card import Card, ClipSpec, Reported, Source, Weights
+from zoo.suggest import UnknownNameError
 
 EVERY = ["vit_pico", "videomae_huge", "timesformer_hr", "timesformer_joint_pico"]
 
@@ -99,3 +100,9 @@ def test_a_network_of_another_library_has_weights_of_its_own():
     text = printed(info.describe("timm:vit_tiny_patch16_224"))
     assert "its own: create_model(NAME, pretrained=True)" in text
     assert "none known yet" not in text
+
+
+@pytest.mark.parametrize("name", ["local-dir:/tmp/a.b", "local-dir:exported", "hf-hub:me/it"])
+def test_what_was_pushed_is_not_taken_for_a_misspelt_architecture(name):
+    with pytest.raises(UnknownNameError, match=r"README\.md and config\.json describe it"):
+        info.describe(name)
