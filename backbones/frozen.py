@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from torch import Tensor
 
@@ -353,6 +354,9 @@ def hf_config(name: str) -> Any:
     """
     from transformers import AutoConfig
 
+    # Transformers would explain which names the hub allows.
+    if name.startswith(("/", "./", "../")) and not Path(name).is_dir():
+        raise ValueError(f"no configuration of {name!r} within reach (there is no such folder)")
     try:
         config: Any = AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -394,7 +398,7 @@ def hf_network(name: str, *, pretrained: bool) -> Found:
         pretrained: with its weights, and with its classifier where that is a linear one.
 
     Raises:
-        ValueError: when something is out of reach, of a kind without an adapter, or lacks weights.
+        ValueError: when something is out of reach, of a kind without an adapter, damaged, or lacks weights.
     """
     import transformers
 
@@ -411,8 +415,12 @@ def hf_network(name: str, *, pretrained: bool) -> Found:
         model, told = source.from_pretrained(name, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"no weights of {name!r} within reach ({first_line(error)})") from error
+    except (SafetensorError, EOFError) as error:
+        raise ValueError(f"the weights of {name!r} are damaged or cut off ({first_line(error)})") from error
     if missing := sorted(key for key in told["missing_keys"] if "pooler" not in key):
         raise ValueError(f"{name!r} lacks {len(missing)} weights of its network, such as {missing[0]!r}")
+    if broken := [key for key, it in model.state_dict().items() if not torch.isfinite(it).all()]:
+        raise ValueError(f"the weights of {name!r} hold NaN or infinity, first in {broken[0]!r}")
     if not classifies:
         return Found(_adapted(model), {})
     head = {f"linear.{key}": it for key, it in model.classifier.state_dict().items()}

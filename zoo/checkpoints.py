@@ -173,6 +173,11 @@ def _require_as_stated(found: Recognised, part: Part) -> None:
         ValueError: naming the difference.
     """
     if part.layout and found.layout.name != part.layout:
+        count = len(found.converted.state)
+        if 2 * found.matched < count:
+            # Our own names fit a little of everything, so that the layout by itself would mislead.
+            fitting = f"only {found.matched} of its {count} tensors have a place in the model"
+            raise ValueError(f"it has not the layout {part.layout!r}: {fitting}; these are weights of another network")
         raise ValueError(f"it has the layout {found.layout.name!r}, not {part.layout!r}")
     # One linear layer, or one for each of several questions.
     rows = sum(

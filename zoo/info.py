@@ -14,9 +14,10 @@ from heads.linear import LinearHead
 from zoo.card import ClipSpec
 from zoo.catalogue import record
 from zoo.catalogue_text import card_lines, clip_text, describe_card, two_columns
+from zoo.foreign import is_foreign
 from zoo.model import VideoModel
-from zoo.registry import builder_options, create_model, get_architecture, get_card, has_tag, released
-from zoo.suggest import natural
+from zoo.registry import PUSHED, builder_options, create_model, get_architecture, get_card, has_tag, released
+from zoo.suggest import UnknownNameError, natural
 
 
 def facts(name: str) -> dict[str, Any]:
@@ -25,11 +26,13 @@ def facts(name: str) -> dict[str, Any]:
     Of weights that no network can take it is what their card says.
 
     Raises:
-        UnknownNameError: for an unknown name, with the closest ones.
+        UnknownNameError: for an unknown name, with the closest ones, and for what `zoo push` wrote.
     """
-    card = get_card(name) if has_tag(name) else None
+    card = get_card(name) if has_tag(name) and not name.startswith(PUSHED) else None
     if card is not None and card.missing:
         return record(card)
+    if name.startswith(PUSHED):
+        raise UnknownNameError(f"{name!r} is one model and no architecture: its README.md and config.json describe it")
     architecture = get_architecture(name)
     model = _on_meta(name)
     clip = card.clip if card else architecture.clip
@@ -64,7 +67,7 @@ def describe(name: str) -> RenderableType:
     Raises:
         UnknownNameError: for an unknown name, with the closest ones.
     """
-    card = get_card(name) if has_tag(name) else None
+    card = get_card(name) if has_tag(name) and not name.startswith(PUSHED) else None
     if card is not None and card.missing:
         return describe_card(card)
     told = facts(name)
@@ -83,7 +86,9 @@ def describe(name: str) -> RenderableType:
         "code licence": told["code_licence"],
         "notes": "\n".join(told["notes"]),
     }
-    if card is None:
+    if card is None and is_foreign(name):
+        lines["weights"] = "its own: create_model(NAME, pretrained=True)"
+    elif card is None:
         lines["weights"] = ", ".join(told["weights"]) or "none known yet; load your own with checkpoint_path"
     else:
         lines |= card_lines(card) | {"notes": lines["notes"]}

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.card import ClipSpec
+from zoo.card import Classifier, ClipSpec
 from zoo.data import decode, sampling, transforms
 from zoo.foreign import is_foreign
 from zoo.model import VideoModel
@@ -69,9 +69,8 @@ def predict(
         raise ValueError(f"at least one class must be asked for, not {k}")
     if isinstance(model, str):
         model = _named(model) if checkpoint_path is None else create_model(model, checkpoint_path=checkpoint_path)
-    if model.spec and model.spec.classifier.questions:
-        questions = ", ".join(model.spec.classifier.questions)
-        raise PredictError(f"the model answers several questions ({questions}), and none of them alone is the class")
+    if model.spec:
+        _require_one_question(model.spec.classifier)
     if model.num_classes == 0:
         raise PredictError("the weights are of a backbone without a classifier: give the file of a fine-tuned one")
     clip = clip or (model.spec.clip if model.spec else None)
@@ -88,6 +87,17 @@ def predict(
         Prediction(names[index] if names else f"class {index}", index, value)
         for value, index in zip(values.tolist(), classes.tolist(), strict=True)
     ]
+
+
+def _require_one_question(classifier: Classifier) -> None:
+    """Refuse a classifier whose scores are those of several questions.
+
+    Raises:
+        PredictError: naming them.
+    """
+    if classifier.questions:
+        questions = ", ".join(classifier.questions)
+        raise PredictError(f"the model answers several questions ({questions}), and none of them alone is the class")
 
 
 def _named(name: str) -> VideoModel:
@@ -112,6 +122,8 @@ def _named(name: str) -> VideoModel:
     card = get_card(name)
     if not card.missing and card.weights.num_classes == 0:
         raise PredictError(f"{name!r} is a backbone without a classifier; name fine-tuned weights")
+    if card.classifier is not None:
+        _require_one_question(card.classifier)
     return create_model(name, pretrained=True)
 
 

@@ -13,11 +13,17 @@ def chosen(names: Sequence[str], *, everything: bool = False) -> list[str]:
         everything: all cards instead.
 
     Raises:
-        UnknownNameError: for a name that no card has, for a pattern that fits none, for no name at all, and for
-            names beside all cards.
+        UnknownNameError: for a name that no card has, for a pattern that fits none, for no name at all, for names
+            beside all cards, and for networks of others, which have no cards.
     """
-    from zoo.registry import get_card, list_pretrained
+    from zoo.foreign import is_foreign
+    from zoo.registry import PUSHED, get_card, list_pretrained
 
+    if other := next((name for name in names if is_foreign(name) or name.startswith(PUSHED)), None):
+        raise UnknownNameError(
+            f"{other!r} has no card to check a file against (zoo list --pretrained names those that have one); "
+            f"zoo.create_model({other!r}, pretrained=True) fetches and loads it"
+        )
     if everything and names:
         raise UnknownNameError(f"--all is every card, {names[0]!r} among them: leave out the names, or --all")
     if everything:

@@ -1,9 +1,12 @@
 import pytest
 import torch
+from safetensors.torch import load as read_safetensors
+from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, VideoMAEConfig, VideoMAEModel
 
 from backbones.contract import Grid
-from backbones.frozen import ClipTeacher, HfVideoMAE, clip_teacher, hf_videomae
+from backbones.frozen import ClipTeacher, HfVideoMAE, clip_teacher, hf_network, hf_videomae
+from tests.backbones import hf_models
 from tests.support import assert_parity, load, manifest, part
 
 TINY = {"image_size": 16, "patch_size": 8, "width": 32, "depth": 3, "num_heads": 4, "out_dim": 12}
@@ -114,6 +117,36 @@ def test_weights_that_are_missing_are_named(tmp_path):
     model.save_pretrained(tmp_path, state_dict=state)
     with pytest.raises(ValueError, match="lacks 2 weights of an image encoder"):
         clip_teacher(str(tmp_path))
+
+
+@pytest.fixture
+def dino(tmp_path):
+    """The folder of a network that transformers saved."""
+    hf_models.model("dinov2").save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_broken_number_in_the_weights_of_a_network_is_named(dino, value):
+    state = read_safetensors((dino / "model.safetensors").read_bytes())
+    state["layernorm.weight"][3] = value
+    save_file(state, dino / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"NaN or infinity, first in 'layernorm\.weight'"):
+        hf_network(str(dino), pretrained=True)
+
+
+@pytest.mark.parametrize("size", [0, 5, 1000])
+def test_weights_of_a_network_that_are_cut_off_are_named(dino, size):
+    file = dino / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        hf_network(str(dino), pretrained=True)
+
+
+@pytest.mark.parametrize("name", ["./none", "/no/such/folder", "../none"])
+def test_a_folder_that_is_not_there_is_not_taken_for_a_bad_name_of_the_hub(name):
+    with pytest.raises(ValueError, match="there is no such folder"):
+        hf_network(name, pretrained=False)
 
 
 def test_frames_do_not_know_each_other():

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from zoo import info
 from zoo.card import Card, ClipSpec, Reported, Source, Weights
+from zoo.suggest import UnknownNameError
 
 EVERY = ["vit_pico", "videomae_huge", "timesformer_hr", "timesformer_joint_pico"]
 
@@ -93,3 +94,15 @@ def test_weights_that_no_network_takes_are_told_all_the_same(monkeypatch):
 def test_an_attentive_classifier_is_not_said_to_pool():
     assert info.facts("vjepa2_large_16_256")["classifier"].startswith("attentive: a learned query")
     assert info.facts("vit_pico")["classifier"] == "pools 'mean', then linear"
+
+
+def test_a_network_of_another_library_has_weights_of_its_own():
+    text = printed(info.describe("timm:vit_tiny_patch16_224"))
+    assert "its own: create_model(NAME, pretrained=True)" in text
+    assert "none known yet" not in text
+
+
+@pytest.mark.parametrize("name", ["local-dir:/tmp/a.b", "local-dir:exported", "hf-hub:me/it"])
+def test_what_was_pushed_is_not_taken_for_a_misspelt_architecture(name):
+    with pytest.raises(UnknownNameError, match=r"README\.md and config\.json describe it"):
+        info.describe(name)

@@ -113,7 +113,9 @@ def cards(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     monkeypatch.delenv("ZOO_WEIGHTS", raising=False)
-    cards = (card("toy"), card("pt", weights={"num_classes": 0}), card("mm", missing="no text encoder"))
+    asked = Classifier(pool="mean", kind="attentive", num_heads=2, questions={"verb": 2, "noun": 3})
+    unfit = (card("pt", weights={"num_classes": 0}), card("mm", missing="no text encoder"), card("q", classifier=asked))
+    cards = (card("toy"), *unfit)
     monkeypatch.setattr("zoo.cards.CARDS", cards)
     path = weights_folder("vit_pico.toy") / "toy.pth"
     path.parent.mkdir(parents=True)
@@ -128,6 +130,7 @@ def test_the_name_of_released_weights_is_enough(cards, video):
     ("name", "words"),
     [
         ("vit_pico.pt", "'vit_pico.pt' is a backbone without a classifier"),  # and nothing is fetched for it
+        ("vit_pico.q", r"several questions \(verb, noun\)"),  # nor for it
         ("vit_pico.mm", "no text encoder"),
         ("vit_pico.toi", r"did you mean 'vit_pico\.toy'"),
         ("vit_pcio", "did you mean 'vit_pico'"),

@@ -132,6 +132,14 @@ def test_the_layout_of_the_card_is_the_one_that_must_be_recognised(publish):
         zoo.create_model("vit_pico.other", pretrained=True)
 
 
+def test_a_file_of_another_network_is_not_said_to_have_a_layout_of_ours(publish):
+    foreign = {"patch_embed.proj.weight": torch.ones(1), **{f"blocks.{n}.mixer.A": torch.ones(1) for n in range(9)}}
+    publish((card(weights={"layout": "VideoMAE fine-tuned"}), foreign))
+    with pytest.raises(CheckpointError, match="only 1 of its 10 tensors have a place in the model") as raised:
+        zoo.create_model("vit_pico.toy", pretrained=True)
+    assert "'zoo backbone'" not in str(raised.value)
+
+
 @pytest.fixture
 def with_a_table(monkeypatch):
     """A tiny architecture whose position table is learned."""
