@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, pull, verify
+from benchmarks.commands import convert, extract, pull, verify
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
 from zoo.suggest import UnknownNameError, closest
@@ -29,13 +29,17 @@ USER_ERRORS = (
     ("zoo.foreign", "ForeignError"),
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
+    ("zoo.data.workers", "WorkerError"),
+    ("zoo.training.feature_cache", "FeatureCacheError"),
+    ("benchmarks.commands.extract", "ExtractError"),
+    ("benchmarks.feature_files", "FeatureFileError"),
     ("benchmarks.systems", "SizeError"),
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.session", "RequestError"),
 )
 
 # Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).
-COMMAND_FILES = {"convert": convert, "pull": pull, "verify": verify}
+COMMAND_FILES = {"convert": convert, "extract": extract, "pull": pull, "verify": verify}
 
 COMPARE_EXAMPLES = """\
 examples:
