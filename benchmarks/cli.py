@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, data, pull, results, verify
+from benchmarks.commands import convert, data, extract, pull, results, verify
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
@@ -33,6 +33,10 @@ USER_ERRORS = (
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.data_tools.options", "DataError"),
+    ("zoo.data.workers", "WorkerError"),
+    ("zoo.training.feature_cache", "FeatureCacheError"),
+    ("benchmarks.commands.extract", "ExtractError"),
+    ("benchmarks.feature_files", "FeatureFileError"),
     ("benchmarks.systems", "SizeError"),
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.session", "RequestError"),
@@ -44,6 +48,7 @@ COMMAND_FILES = {
     "convert": convert,
     "data": data,
     "eval": eval_command,
+    "extract": extract,
     "pull": pull,
     "results": results,
     "verify": verify,

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.protocols.common import banks, build, keep_model, outcome, with_head
+from benchmarks.protocols.common import Fitted, banks, build, keep_model, with_head
 from benchmarks.protocols.outcome import Outcome
 from heads.attentive import AttentiveHead
 from zoo.card import Classifier
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
+from zoo.training.features import FeatureBank
 from zoo.training.log import OnStep
 from zoo.training.predictions import ATTENDED, SOFTMAX
 from zoo.training.probe import ProbeRecipe, probe, score
@@ -57,6 +58,7 @@ def run(
     run_dir: Path,
     on_step: OnStep | None = None,
     accelerator: str = "auto",
+    features: Path | None = None,
 ) -> Outcome:
     """Train the head on features of the training list, predict the test list.
 
@@ -68,13 +70,50 @@ def run(
         run_dir: folder for the trained model, which is kept where it answers from one clip and its last block.
         on_step: called with the step and its values.
         accelerator: where features are computed, in Lightning's words.
+        features: folder that keeps features on disk; None keeps them in memory.
     """
     start, whole = time.perf_counter(), build(model, seed)
-    found_banks = banks(
-        whole, data, pool=None, max_bytes=settings.max_bytes, accelerator=accelerator, layers=settings.layers
+    train, test = banks(
+        whole,
+        data,
+        pool=None,
+        max_bytes=settings.max_bytes,
+        accelerator=accelerator,
+        layers=settings.layers,
+        features=features,
     )
-    joins = settings.across_segments and data.spec.clips > 1
-    train, test = (bank.across_segments(data.spec.clips, data.spec.crops) if joins else bank for bank in found_banks)
+    found = fit(whole, train, test, settings, clips=data.spec.clips, crops=data.spec.crops, seed=seed, on_step=on_step)
+    if found.model is not None:
+        keep_model(found.model, data, run_dir)
+    return outcome_of(found, data, seconds=time.perf_counter() - start)
+
+
+def fit(
+    whole: VideoModel,
+    train: FeatureBank,
+    test: FeatureBank,
+    settings: Settings,
+    *,
+    clips: int,
+    crops: int,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> Fitted:
+    """The head trained on a bank.
+
+    Args:
+        whole: says how many classes there are.
+        train: tokens of the training list, or a part of it.
+        test: of the test list.
+        settings: what shapes the numbers.
+        clips: temporal clips per video.
+        crops: spatial crops per clip.
+        seed: of weights that start fresh, order and held-out videos.
+        on_step: called with the step and its values.
+    """
+    joins = settings.across_segments and clips > 1
+    if joins:
+        train, test = train.across_segments(clips, crops), test.across_segments(clips, crops)
 
     def make_head() -> AttentiveHead:
         return AttentiveHead(
@@ -87,6 +126,7 @@ def run(
 
     found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step)
     scores = score(found.head, test, batch_size=settings.recipe.batch_size)
+    model = None
     if not joins and settings.layers is None:  # a model looks at one clip, with its last block
         form = Classifier(
             pool=whole.pool,
@@ -95,13 +135,6 @@ def run(
             depth=settings.depth,
             blocks=settings.blocks,
         )
-        keep_model(with_head(whole, found.head, form), data, run_dir)
-    return outcome(
-        scores,
-        data,
-        rule=ATTENDED if joins else SOFTMAX,
-        num_views=data.spec.crops if joins else None,
-        curves=found.curves,
-        seconds=time.perf_counter() - start,
-        details=found.details(),
-    )
+        model = with_head(whole, found.head, form)
+    rule, num_views = (ATTENDED, crops) if joins else (SOFTMAX, None)
+    return Fitted(model, scores, found.curves, found.details(), rule, num_views)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,6 +15,7 @@ from zoo.card import Classifier
 from zoo.checkpoints import save_checkpoint
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
+from zoo.training.feature_cache import cached_features
 from zoo.training.features import FeatureBank, device_of, extract
 from zoo.training.log import Row
 from zoo.training.predictions import SOFTMAX, ViewScores, merge
@@ -44,6 +45,7 @@ def banks(
     max_bytes: int,
     accelerator: str,
     layers: Sequence[int] | None = None,
+    features: Path | None = None,
 ) -> Banks:
     """Features of every view of both lists, without augmentation.
 
@@ -51,22 +53,52 @@ def banks(
         model: only its backbone is used.
         data: training and test clips.
         pool: keep one vector per view; None keeps all tokens.
-        max_bytes: largest bank.
+        max_bytes: largest bank in memory.
         accelerator: where to compute, in Lightning's words.
         layers: blocks whose normed outputs are joined along the tokens; None for the last one.
+        features: folder that keeps features on disk, see `zoo.training.feature_cache`; None keeps them in memory.
     """
+    options: dict[str, Any] = {"pool": pool, "device": device_of(accelerator), "layers": layers}
     found = (
-        extract(
-            model.backbone,
-            data.eval_dataloader(records),
-            pool=pool,
-            max_bytes=max_bytes,
-            device=device_of(accelerator),
-            layers=layers,
-        )
+        extract(model.backbone, data.eval_dataloader(records), max_bytes=max_bytes, **options)
+        if features is None
+        else cached_features(model, data, records, features, **options)
         for records in (data.train_records, data.test_records)
     )
     return Banks(*found)
+
+
+class Fitted(NamedTuple):
+    """A head trained on a bank.
+
+    Attributes:
+        model: the backbone with the head; None where no model could look at what the head saw.
+        scores: of every view of the test list.
+        curves: of the training.
+        details: what was chosen.
+        rule: how views are merged.
+        num_views: views per record; None for all clips and crops of the data module's spec.
+    """
+
+    model: VideoModel | None
+    scores: ViewScores
+    curves: list[Row]
+    details: dict[str, float | int | str]
+    rule: str = SOFTMAX
+    num_views: int | None = None
+
+
+def outcome_of(found: Fitted, data: VideoDataModule, *, seconds: float) -> Outcome:
+    """A fitted head's scores of the test list as an outcome."""
+    return outcome(
+        found.scores,
+        data,
+        rule=found.rule,
+        num_views=found.num_views,
+        curves=found.curves,
+        seconds=seconds,
+        details=found.details,
+    )
 
 
 def keep_model(model: VideoModel, data: VideoDataModule, run_dir: Path) -> None:

@@ -38,6 +38,7 @@ def run(
     run_dir: Path,
     on_step: OnStep | None = None,
     accelerator: str = "auto",
+    features: Path | None = None,
 ) -> Outcome:
     """Let the training clips nearest to each test clip vote.
 
@@ -49,10 +50,13 @@ def run(
         run_dir: unused, because nothing is trained.
         on_step: called once, when the features are there.
         accelerator: where features are computed, in Lightning's words.
+        features: folder that keeps features on disk; None keeps them in memory.
     """
     start, whole = time.perf_counter(), build(model, seed)
     pool = whole.pool
-    train, test = banks(whole, data, pool=pool, max_bytes=settings.max_bytes, accelerator=accelerator)
+    train, test = banks(
+        whole, data, pool=pool, max_bytes=settings.max_bytes, accelerator=accelerator, features=features
+    )
     if on_step is not None:
         on_step(1, {"step": 1})
     head = KNN(whole.num_classes, pool="mean", k=settings.k, temperature=settings.temperature)

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.protocols.common import banks, build, keep_model, outcome, with_head
+from benchmarks.protocols.common import Fitted, banks, build, keep_model, with_head
 from benchmarks.protocols.outcome import Outcome
 from heads.linear import LinearHead
 from zoo.card import Classifier
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
+from zoo.training.features import FeatureBank
 from zoo.training.log import OnStep
 from zoo.training.probe import ProbeRecipe, fold_standardization, probe, score
 
@@ -44,6 +45,7 @@ def run(
     run_dir: Path,
     on_step: OnStep | None = None,
     accelerator: str = "auto",
+    features: Path | None = None,
 ) -> Outcome:
     """Train the layer on features of the training list, predict the test list.
 
@@ -55,10 +57,38 @@ def run(
         run_dir: folder for the trained model.
         on_step: called with the step and its values.
         accelerator: where features are computed, in Lightning's words.
+        features: folder that keeps features on disk; None keeps them in memory.
     """
     start, whole = time.perf_counter(), build(model, seed)
+    train, test = banks(
+        whole, data, pool=whole.pool, max_bytes=settings.max_bytes, accelerator=accelerator, features=features
+    )
+    found = fit(whole, train, test, settings, seed=seed, on_step=on_step)
+    if found.model is not None:
+        keep_model(found.model, data, run_dir)
+    return outcome_of(found, data, seconds=time.perf_counter() - start)
+
+
+def fit(
+    whole: VideoModel,
+    train: FeatureBank,
+    test: FeatureBank,
+    settings: Settings,
+    *,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> Fitted:
+    """The layer trained on a bank.
+
+    Args:
+        whole: says how many classes there are, and how features were pooled.
+        train: pooled features of the training list, or a part of it.
+        test: of the test list.
+        settings: what shapes the numbers.
+        seed: of weights that start fresh, order and held-out videos.
+        on_step: called with the step and its values.
+    """
     pool, dim, num_classes = whole.pool, whole.embed_dim, whole.num_classes
-    train, test = banks(whole, data, pool=pool, max_bytes=settings.max_bytes, accelerator=accelerator)
     mean, std = train.tokens.mean((0, 1)), train.tokens.std((0, 1)).clamp(min=EPSILON)
     scaled = [replace(bank, tokens=(bank.tokens - mean) / std) for bank in (train, test)]
     # Pooled features are one token, whose mean it is itself.
@@ -69,5 +99,4 @@ def run(
     fold_standardization(found.head.get_submodule("linear"), mean, std)
     head = LinearHead(dim, num_classes, pool=pool)
     head.load_state_dict(found.head.state_dict())
-    keep_model(with_head(whole, head, Classifier(pool=pool)), data, run_dir)
-    return outcome(scores, data, curves=found.curves, seconds=time.perf_counter() - start, details=found.details())
+    return Fitted(with_head(whole, head, Classifier(pool=pool)), scores, found.curves, found.details())

@@ -121,7 +121,7 @@ def cached(
         workers: decoding processes; one per core when None.
         progress: show a bar while decoding.
     """
-    key = _key([_fingerprint(path) for path in paths], decoder)
+    key = _key([fingerprint(path) for path in paths], decoder)
     frames, index = Path(folder) / f"{key}.frames", Path(folder) / f"{key}.json"
     entries = _open(frames, index, paths)
     if entries is None:
@@ -151,7 +151,7 @@ def _name(path: Path) -> str:
     return os.path.abspath(path)
 
 
-def _fingerprint(path: Path) -> tuple[str, int, int]:
+def fingerprint(path: Path) -> tuple[str, int, int]:
     """Path, size and time of change; zeros for a file that is missing."""
     try:
         status = path.stat()

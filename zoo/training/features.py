@@ -1,6 +1,6 @@
-"""Features of a frozen backbone, computed once and kept in memory."""
+"""Features of a frozen backbone, computed once and kept in memory; `zoo.training.feature_cache` keeps them on disk."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,7 +100,48 @@ def device_of(accelerator: str) -> str:
     return {"gpu": "cuda"}.get(accelerator, accelerator)
 
 
-@torch.no_grad()
+def features_of(
+    backbone: Backbone,
+    batches: Iterable[Batch],
+    *,
+    pool: Pool | None,
+    device: str = "cpu",
+    layers: Sequence[int] | None = None,
+    failed: list[Unread] | None = None,
+) -> Iterator[FeatureBank]:
+    """Features of every view, batch by batch, by a backbone in evaluation mode.
+
+    Args:
+        backbone: the network; it stays in evaluation mode on the device.
+        batches: the clips.
+        pool: keep one vector per view; None keeps all tokens.
+        device: where to compute.
+        layers: blocks whose normed outputs are joined along the tokens; None for the last one.
+        failed: takes the videos that could not be read.
+    """
+    backbone.to(device).eval()
+    for batch in batches:
+        if failed is not None:
+            failed += batch.failed
+        if not len(batch.row):
+            continue  # nothing of it could be read
+        with torch.no_grad():
+            video = batch.video.to(device)
+            features = backbone.forward_features(video) if layers is None else encode(backbone, video, layers=layers)
+            tokens, prefix = features.tokens, features.prefix
+            if pool is not None:
+                tokens, prefix = features.pool(pool)[:, None], prefix[:, :0]
+            tokens, prefix = tokens.float().cpu(), prefix.float().cpu()
+        yield FeatureBank(
+            tokens=tokens,
+            prefix=prefix,
+            grid=features.grid,
+            labels=batch.label,
+            rows=batch.row,
+            views=torch.full_like(batch.row, -1) if batch.view is None else batch.view,
+        )
+
+
 def extract(
     backbone: Backbone,
     batches: Iterable[Batch],
@@ -110,7 +151,7 @@ def extract(
     device: str = "cpu",
     layers: Sequence[int] | None = None,
 ) -> FeatureBank:
-    """Features of every view, by a backbone in evaluation mode.
+    """Features of every view, in memory.
 
     Args:
         backbone: the network; it stays in evaluation mode on the device.
@@ -123,33 +164,27 @@ def extract(
     Raises:
         ValueError: when there are no clips, or the bank would grow larger than `max_bytes`.
     """
-    backbone.to(device).eval()
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+    parts: list[FeatureBank] = []
     failed: list[Unread] = []
-    used, grid = 0, None
-    for batch in batches:
-        failed += batch.failed
-        if not len(batch.row):
-            continue  # nothing of it could be read
-        video = batch.video.to(device)
-        features = backbone.forward_features(video) if layers is None else encode(backbone, video, layers=layers)
-        grid = features.grid
-        tokens, prefix = features.tokens, features.prefix
-        if pool is not None:
-            tokens, prefix = features.pool(pool)[:, None], prefix[:, :0]
-        counted = torch.full_like(batch.row, -1) if batch.view is None else batch.view
-        parts.append((tokens.float().cpu(), prefix.float().cpu(), batch.label, batch.row, counted))
-        used += sum(tensor.nbytes for tensor in parts[-1])
+    used = 0
+    for part in features_of(backbone, batches, pool=pool, device=device, layers=layers, failed=failed):
+        parts.append(part)
+        used += sum(tensor.nbytes for tensor in (part.tokens, part.prefix, part.labels, part.rows))
         if used > max_bytes:
-            views = sum(len(part[3]) for part in parts)
             raise ValueError(
-                f"after {views} views the features take more than {max_bytes / 2**30:.1f} GiB; train the head with "
-                "the finetune protocol and frozen=True, which keeps none, or raise max_bytes"
+                f"after {sum(map(len, parts))} views the features take more than {max_bytes / 2**30:.1f} GiB; train "
+                "the head with the finetune protocol and frozen=True, which keeps none, keep the features on disk, or "
+                "raise max_bytes"
             )
-    if grid is None:
+    if not parts:
         none = "; none of the videos could be read" if failed else ""
         raise ValueError(f"there are no clips to extract features from{none}")
-    tokens, prefix, labels, rows, numbers = (torch.cat(column) for column in zip(*parts, strict=True))
     return FeatureBank(
-        tokens=tokens, prefix=prefix, grid=grid, labels=labels, rows=rows, views=numbers, failed=tuple(failed)
+        tokens=torch.cat([part.tokens for part in parts]),
+        prefix=torch.cat([part.prefix for part in parts]),
+        grid=parts[-1].grid,
+        labels=torch.cat([part.labels for part in parts]),
+        rows=torch.cat([part.rows for part in parts]),
+        views=torch.cat([part.views for part in parts if part.views is not None]),
+        failed=tuple(failed),
     )
