@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.benchmarks.protocols.clips import tiny_data, tiny_model
+from zoo.data.loading import UnreadableVideoError
 from zoo.training import feature_cache
 from zoo.training.feature_cache import (
     FEATURES,
@@ -185,6 +186,14 @@ def test_reported_videos_are_left_out_and_lists_without_any_refused(tmp_path):
     assert bank.rows.unique().tolist() == [0, *range(2, 12)]
     with pytest.raises(ValueError, match="no clips"):
         cached_features(model, data, [], tmp_path / "bank", pool="mean")
+
+
+def test_unreadable_videos_stop_it_and_leave_nothing_behind(tmp_path):
+    data, model = tiny_data(tmp_path, unreadable=(31,)), seeded_model()
+    for _ in range(2):
+        with pytest.raises(UnreadableVideoError, match=r"31\.mp4"):
+            cached_features(model, data, data.test_records, tmp_path / "bank", pool="mean")
+    assert not (tmp_path / "bank").exists()
 
 
 HOLD = """
