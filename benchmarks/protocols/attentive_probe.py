@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.protocols.common import Fitted, banks, build, keep_model, with_head
+from benchmarks.protocols.common import Fitted, banks, build, keep_model, outcome_of, with_head
 from benchmarks.protocols.outcome import Outcome
 from heads.attentive import AttentiveHead
 from zoo.card import Classifier

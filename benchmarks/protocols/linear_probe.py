@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.protocols.common import Fitted, banks, build, keep_model, with_head
+from benchmarks.protocols.common import Fitted, banks, build, keep_model, outcome_of, with_head
 from benchmarks.protocols.outcome import Outcome
 from heads.linear import LinearHead
 from zoo.card import Classifier
