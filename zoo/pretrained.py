@@ -74,7 +74,8 @@ def load_pretrained(
     if backbone is not None:
         wanted.insert(0, (backbone, "backbone."))
     folder = local if local is not None and Path(local).expanduser().is_dir() else None
-    paths = [fetch(it.weights, it.name, local=local if it is card else folder) for it, _ in wanted]
+    given = [local if it is card else folder for it, _ in wanted]
+    paths = [fetch(it.weights, it.name, local=place) for (it, _), place in zip(wanted, given, strict=True)]
     parts = [
         Part(
             source=path,
@@ -94,8 +95,9 @@ def load_pretrained(
         raise _with_advice(error, [it for it, _ in wanted], paths) from None
     if model.spec is not None:
         model.spec = replace(model.spec, tag=card.tag)
-    for (it, _), path in zip(wanted, paths, strict=True):
-        remember(it.name, path)
+    for (it, _), path, place in zip(wanted, paths, given, strict=True):
+        if place is None:  # a file of the user's own may be a copy in another precision; it vouches for nothing
+            remember(it.name, path)
     _logger.info("%s", report)
     return report
 

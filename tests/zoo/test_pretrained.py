@@ -180,6 +180,7 @@ def test_a_local_file_or_folder_stands_for_the_download(publish, folder, tmp_pat
     monkeypatch.delenv("ZOO_WEIGHTS")
     for local in (folder, folder / "vit_pico.toy" / "toy.pth", str(folder)):
         assert_equal(zoo.create_model("vit_pico.toy", pretrained=True, checkpoint_path=local).state_dict(), state)
+        assert read_record("vit_pico.toy") is None, "a copy of the user's own must not vouch for later downloads"
     with pytest.raises(FetchError, match=r"has none of vit_pico\.toy/toy\.pth"):
         zoo.create_model("vit_pico.toy", pretrained=True, checkpoint_path=tmp_path)
 

@@ -27,7 +27,7 @@ def test_an_image_becomes_a_clip_that_repeats_it(tmp_path):
     path = tmp_path / "val" / FIRST / f"val_{FIRST}.JPEG"
     Image.fromarray(np.full((12, 10, 3), 100, np.uint8)).save(path, "JPEG")
     spec = SUITE.tasks[0].clip_spec(ClipSpec(num_frames=4, sampling="dense", stride=4, img_size=8, clips=5, crops=3))
-    clips, label, row, _ = EvalClips(records=prepare(tmp_path).records("object", "val"), spec=spec, reader=Reader())[0]
+    clips, label, row, *_ = EvalClips(records=prepare(tmp_path).records("object", "val"), spec=spec, reader=Reader())[0]
     assert clips.shape == (1, 3, 4, 8, 8)
     assert (label, row) == (0, 0)
     assert torch.equal(clips[:, :, :1].expand_as(clips), clips)
