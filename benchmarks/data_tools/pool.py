@@ -128,8 +128,8 @@ def each(
     workers: list[_Worker] = []
     try:
         while waiting or any(worker.busy for worker in workers):
-            if waiting and len(workers) < jobs:
-                workers.append(_Worker(function))
+            idle = sum(not worker.busy for worker in workers)
+            workers += [_Worker(function) for _ in range(min(jobs - len(workers), len(waiting) - idle))]
             for worker in workers:
                 if waiting and not worker.busy:
                     item = waiting.pop()
