@@ -168,6 +168,7 @@ def test_predict_with_something_that_are_no_weights_names_the_file(capsys, video
     assert "weights.safetensors" in err
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error():
     words = [sys.executable, "-m", "benchmarks.cli", "info", "vit_pico"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
