@@ -22,6 +22,7 @@ def test_it_learns_and_chooses_the_rate_that_learns(tmp_path):
     assert len(outcome.curves) == 150
 
 
+@pytest.mark.slow
 def test_it_solves_the_convex_problem(tmp_path):
     """Random labels on more views than features make the optimum finite and unique: compare with L-BFGS."""
     data, drawn = tiny_data(tmp_path, train=60), torch.randint(CLASSES, (60,)).tolist()

@@ -96,6 +96,7 @@ def test_the_whole_suite_tells_nothing_about_time_without_order(full, task):
     check_leaks(task, *full)
 
 
+@pytest.mark.slow
 def test_the_probe_is_strong_enough_to_find_a_leak(small):
     """A mark of four pixels in the first frame of one direction does not escape the controls."""
     train, test = (clips(*small, MOTION, split) for split in ("train", "test"))

@@ -76,6 +76,7 @@ def test_zooms_grow_except_where_they_start_again(plain):
         assert (ink.diff()[ink.diff() < 0].abs() > ink.max() / 3).all()
 
 
+@pytest.mark.slow
 def test_no_classifier_tells_the_first_frames_of_motions_from_the_last():
     generator = seeded(1)
     images = torch.rand(40, 8, 8, generator=generator)
