@@ -13,6 +13,7 @@ from benchmarks.commands import convert, data, extract, pull, results, verify
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
+from benchmarks.commands.numbers import positive
 from zoo.suggest import UnknownNameError, closest
 
 PROTOCOLS = ("finetune", "attentive", "linear", "knn")
@@ -98,12 +99,6 @@ def _one_of(what: str, valid: Sequence[str]) -> Callable[[str], str]:
     return checked
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
 def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     top = _Parser(
         prog="zoo",
@@ -168,11 +163,11 @@ def _compare_options(parser: _Parser) -> _Parser:
         metavar="{" + ",".join(BUDGETS) + "}",
         help="how long to train: about a minute, minutes, hours (quick)",
     )
-    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="training seeds 0 to N-1 (1)")
+    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="training seeds 0 to N-1 (1)")
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="(runs/compare)")
     parser.add_argument(
         "--jobs",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="runs at a time, one thread each; results do not depend on it (cores)",
     )
@@ -190,7 +185,7 @@ def _info_options(parser: _Parser) -> _Parser:
 def _predict_options(parser: _Parser) -> _Parser:
     parser.add_argument("name", metavar="NAME", help="released weights, or an architecture with --checkpoint")
     parser.add_argument("video", type=Path, metavar="VIDEO")
-    parser.add_argument("-k", type=_positive, default=5, metavar="N", help="number of answers (5)")
+    parser.add_argument("-k", type=positive, default=5, metavar="N", help="number of answers (5)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights, such as those a comparison leaves")
     parser.add_argument("--json", action="store_true", help="as JSON")
     return parser

@@ -281,7 +281,7 @@ def details(
     found: dict[str, Any] = {
         "split": one.split,
         "listed": one.listed,
-        "known_sizes": known_sizes(one),
+        "known_sizes": one.suite.copies_of(one.task.name, one.split, one.listed),
         "classes": one.found.words if one.found else "",
         "weights": one.network.weights,
         "views": one.request.views,
@@ -301,16 +301,6 @@ def details(
             for label, it in metrics.per_class(hits, labels).items()
         }
     return dict(plain(found))
-
-
-def known_sizes(one: Evaluation) -> list[str]:
-    """Whose copies of the list have as many videos as this one."""
-    names = (f"{one.task.name}/{one.split}", one.split)
-    return [
-        whose
-        for whose, sizes in one.suite.sizes.items()
-        if next((sizes[name] for name in names if name in sizes), None) == one.listed
-    ]
 
 
 def arrays_of(scores: ViewScores, predictions: Predictions) -> dict[str, dict[str, np.ndarray]]:

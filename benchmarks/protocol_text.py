@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from benchmarks.budgets import budget
-from benchmarks.evaluate import known_sizes, protocol_settings, settings_of
+from benchmarks.evaluate import protocol_settings, settings_of
 from benchmarks.evaluation import AS_IS, Evaluation, order_words
 from benchmarks.views import VIEWS
 from zoo.card import ClipSpec
@@ -82,7 +82,7 @@ def size_words(one: Evaluation) -> str:
     windows = len(one.records) - one.rows
     parts = f" in {len(one.records)} windows" if windows else ""
     limited = f"; the first {one.rows} of them (--limit), which is no headline" if one.rows < one.listed else ""
-    copies = known_sizes(one)
+    copies = one.suite.copies_of(one.task.name, one.split, one.listed)
     whose = (
         f", as many as {', '.join(copies)}" if copies else ", which is no known copy's size" if one.suite.sizes else ""
     )

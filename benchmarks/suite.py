@@ -153,13 +153,17 @@ class Suite:
                 return task
         raise unknown("task", name, [task.name for task in self.tasks])
 
-    def copy_of(self, task: str, split: str, num_videos: int) -> str:
-        """Whose list has this length, of those in public use; several are joined by "or", and "" stands for none.
+    def sizes_of(self, task: str, split: str) -> dict[str, int]:
+        """Whose list -> its length in videos, for a task's list in public use."""
+        found = {whose: sizes.get(f"{task}/{split}", sizes.get(split)) for whose, sizes in self.sizes.items()}
+        return {whose: length for whose, length in found.items() if length is not None}
+
+    def copies_of(self, task: str, split: str, num_videos: int) -> list[str]:
+        """Whose lists have this length, of those in public use.
 
         Args:
             task: a task's name.
             split: the list's name.
             num_videos: its length in videos.
         """
-        lengths = {copy: sizes.get(f"{task}/{split}", sizes.get(split)) for copy, sizes in self.sizes.items()}
-        return " or ".join(copy for copy, length in lengths.items() if length == num_videos)
+        return [whose for whose, length in self.sizes_of(task, split).items() if length == num_videos]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.commands.numbers import counting, positive
 from benchmarks.data_tools import options as common
-from benchmarks.data_tools.options import DataError, counting, positive, several
+from benchmarks.data_tools.options import DataError, several
 
 if TYPE_CHECKING:
     from benchmarks.data_tools.listing import Listing

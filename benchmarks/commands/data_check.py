@@ -5,8 +5,9 @@ import json
 import os
 from pathlib import Path
 
+from benchmarks.commands.numbers import positive
 from benchmarks.data_tools import options as common
-from benchmarks.data_tools.options import DataError, positive, seconds
+from benchmarks.data_tools.options import DataError, seconds
 
 WORDS = "decode every video of a suite or of lists, and write a manifest of what was found"
 EXAMPLES = """\

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.commands.numbers import counting, positive
 from benchmarks.data_tools import options as common
-from benchmarks.data_tools.options import DataError, positive, seconds
+from benchmarks.data_tools.options import DataError, seconds
 
 if TYPE_CHECKING:
     from benchmarks.data_tools.prepare import Outcome
@@ -33,7 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--short-side", type=positive, default=320, metavar="PX", help="smaller videos keep their size (320)"
     )
     parser.add_argument("--gop", type=positive, default=16, metavar="N", help="frames between key frames (16)")
-    parser.add_argument("--crf", type=common.counting, default=18, metavar="Q", help="0 is lossless, 51 worst (18)")
+    parser.add_argument("--crf", type=counting, default=18, metavar="Q", help="0 is lossless, 51 worst (18)")
     parser.add_argument(
         "--preset", default="medium", metavar="P", help="effort of x264, ultrafast to veryslow (medium)"
     )

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.commands.numbers import counting, positive
 from benchmarks.data_tools import options as common
-from benchmarks.data_tools.options import counting, positive
 
 if TYPE_CHECKING:
     from benchmarks.data_tools.listing import Listing

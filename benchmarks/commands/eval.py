@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.commands.numbers import counting, positive
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -39,34 +41,22 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget", default="quick", metavar="{smoke,quick,full}", help="how long to train (quick)")
     parser.add_argument("--views", default="", metavar="NAME", help="test views of a paper, such as videomae_k400")
-    parser.add_argument("--clips", type=_positive, metavar="N", help="temporal clips per video")
-    parser.add_argument("--crops", type=_positive, metavar="N", help="spatial crops per clip")
+    parser.add_argument("--clips", type=positive, metavar="N", help="temporal clips per video")
+    parser.add_argument("--crops", type=positive, metavar="N", help="spatial crops per clip")
     parser.add_argument("--merge", default="", metavar="RULE", help="such as mean-of-softmax or mean-of-logits")
     parser.add_argument("--tolerate", default="0", metavar="N|PERCENT", help="videos that may fail (0)")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="the first N videos only; never a headline")
-    parser.add_argument("--batch-size", type=_positive, default=16, metavar="N", help="views per device and step (16)")
-    parser.add_argument("--workers", type=_count, default=0, metavar="N", help="loading processes per device (0)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="the first N videos only; never a headline")
+    parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="views per device and step (16)")
+    parser.add_argument("--workers", type=counting, default=0, metavar="N", help="loading processes per device (0)")
     parser.add_argument("--accelerator", default="auto", help="as Lightning takes it (auto)")
-    parser.add_argument("--devices", type=_positive, default=1, metavar="N", help="per node (1)")
-    parser.add_argument("--num-nodes", type=_positive, default=1, metavar="N", help="(1)")
+    parser.add_argument("--devices", type=positive, default=1, metavar="N", help="per node (1)")
+    parser.add_argument("--num-nodes", type=positive, default=1, metavar="N", help="(1)")
     parser.add_argument("--strategy", default="auto", help="as Lightning takes it, such as ddp (auto)")
     parser.add_argument("--precision", metavar="P", help="32-true, bf16-mixed or 16-mixed (the protocol's)")
     parser.add_argument("--decoder", default="pyav", metavar="{pyav,decord}", help="(pyav)")
-    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="of fresh weights and training (0)")
+    parser.add_argument("--seed", type=counting, default=0, metavar="N", help="of fresh weights and training (0)")
     parser.add_argument("--out", type=Path, default=Path("runs/eval"), metavar="DIR", help="(runs/eval)")
     parser.add_argument("--dry-run", action="store_true", help="print the protocol as a table and leave")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _count(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

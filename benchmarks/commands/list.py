@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 
+from benchmarks.commands.numbers import positive
 from zoo.suggest import UnknownNameError, closest
 
 EXAMPLES = """\
@@ -24,7 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pretrained", action="store_true", help="released weights instead of architectures")
     parser.add_argument("--dataset", type=_word, help="weights last trained on it, such as k400 or ssv2")
     parser.add_argument("--task", type=_word, help="weights for it, such as classification or pretraining")
-    parser.add_argument("--frames", type=_frames, metavar="N", help="weights for clips of N frames")
+    parser.add_argument("--frames", type=positive, metavar="N", help="weights for clips of N frames")
     parser.add_argument(
         "--licence",
         type=_word,
@@ -41,12 +42,6 @@ def _word(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
-
-
-def _frames(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ import argparse
 import math
 from pathlib import Path
 
+from benchmarks.commands.numbers import counting
+
 RUNS = Path("runs/data")
 
 
@@ -30,20 +32,6 @@ def videos(parser: argparse.ArgumentParser) -> None:
         "--root", type=Path, metavar="DIR", help="what the paths of the lists lie in (the list's folder)"
     )
     parser.add_argument("--outside", action="store_true", help="lists may hold absolute paths, and paths with '..'")
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on."""
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
-def counting(text: str) -> int:
-    """A whole number from 0 on."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
 
 
 def several(text: str) -> tuple[int, ...]:

@@ -116,7 +116,7 @@ def list_stats(listing: Listing) -> list[ListStats]:
 
 def _one(listing: Listing, name: str, split: str, records: Sequence[Record]) -> ListStats:
     labels = {record.row: record.label for record in records}
-    known = _known_sizes(listing, name, split)
+    known = listing.suite.sizes_of(name, split) if listing.suite is not None else {}
     regression = any(record.target is not None for record in records)
     counts: tuple[int, ...] = ()
     names: Sequence[str] = ()
@@ -148,14 +148,6 @@ def _class_names(listing: Listing, name: str, least: int) -> list[str]:
         return [str(label) for label in range(least)]
     names = list(listing.videos.classes(name)) or list(task.classes)
     return names + [str(label) for label in range(len(names), max(least, task.num_classes))]
-
-
-def _known_sizes(listing: Listing, task: str, split: str) -> dict[str, int]:
-    """Public copy -> length of its list."""
-    if listing.suite is None:
-        return {}
-    found = {copy: it.get(f"{task}/{split}", it.get(split)) for copy, it in listing.suite.sizes.items()}
-    return {copy: length for copy, length in found.items() if length is not None}
 
 
 def _hash(listing: Listing, task: str, split: str, records: Sequence[Record]) -> str:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.evaluate import evaluate, known_sizes, no_headline, numbers, recompute, settings_of
+from benchmarks.evaluate import evaluate, no_headline, numbers, recompute, settings_of
 from benchmarks.evaluation import Request, resolve
 from benchmarks.results import Store
 from benchmarks.session import RequestError
@@ -96,7 +96,7 @@ def test_a_lost_window_fails_its_video_once(asked, videos, tmp_path):
 
 def test_known_sizes_and_reasons(asked):
     one = resolve(asked)
-    assert known_sizes(one) == ["ours"]
+    assert one.suite.copies_of(one.task.name, one.split, one.listed) == ["ours"]
     assert [no_headline(one, failed) != "" for failed in (0, 1, 20)] == [False, True, True]
 
 

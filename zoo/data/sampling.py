@@ -234,16 +234,6 @@ def window_seconds(
     return [(float(s), float(min(s + window_s, duration_s))) for s in starts if duration_s - s >= window_s / 2]
 
 
-def window_test(
-    video_len: int, fps: float | int, seconds: tuple[float, float], num_frames: int, *, clip: int = 0, clips: int = 1
-) -> Int64[Tensor, "frames"]:
-    """Test clip `clip` of `clips` within a window, by the rule of `uniform_test`."""
-    _check_video(video_len, num_frames)
-    _check_clip(clip, clips)
-    first, last = int(seconds[0] * fps), min(int(seconds[1] * fps), video_len - 1)
-    return first + _uniform(max(0, last - first) / num_frames, num_frames, clip, clips).clamp_max(video_len - 1 - first)
-
-
 def _spread(first: int, last: int, count: int) -> Tensor:
     """`count` numbers from `first` to `last`, rounded as numpy's linspace does and torch's does not."""
     return torch.arange(count, dtype=torch.float64) * ((last - first) / max(1, count - 1)) + first

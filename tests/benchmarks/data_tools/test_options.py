@@ -8,8 +8,6 @@ from benchmarks.data_tools import options
 @pytest.mark.parametrize(
     ("convert", "text", "value"),
     [
-        (options.positive, "12", 12),
-        (options.counting, "0", 0),
         (options.several, "0, 2,2,4", (0, 2, 4)),
         (options.seconds, "0.5", 0.5),
     ],
@@ -21,10 +19,6 @@ def test_numbers_are_read(convert, text, value):
 @pytest.mark.parametrize(
     ("convert", "text"),
     [
-        (options.positive, "0"),
-        (options.positive, "-1"),
-        (options.positive, "²"),
-        (options.counting, "many"),
         (options.several, "1,,2"),
         (options.seconds, "0"),
         (options.seconds, "inf"),

@@ -105,13 +105,13 @@ def test_lists_without_any_of_their_videos_say_that_the_folder_is_probably_wrong
 
 
 def test_known_copies_are_named_by_the_length_of_their_lists():
-    assert SUITES["k400"].copy_of("action", "val", 19_881) == "CVDF archive"
-    assert SUITES["k400"].copy_of("action", "val", 19_796) == "MMAction2 and VideoMAE"
-    assert SUITES["k400"].copy_of("action", "val", 19_000) == ""
-    assert SUITES["ucf101"].copy_of("split2", "test", 3_734) == "official lists (from memory)"
-    assert SUITES["ucf101"].copy_of("split1", "test", 3_734) == ""
-    assert SUITES["hmdb51"].copy_of("split3", "test", 1_530) == "official lists"
-    assert SUITES["digits"].copy_of("motion", "test", 1) == ""
+    assert SUITES["k400"].copies_of("action", "val", 19_881) == ["CVDF archive"]
+    assert SUITES["k400"].copies_of("action", "val", 19_796) == ["MMAction2 and VideoMAE"]
+    assert SUITES["k400"].copies_of("action", "val", 19_000) == []
+    assert SUITES["ucf101"].copies_of("split2", "test", 3_734) == ["official lists (from memory)"]
+    assert SUITES["ucf101"].copies_of("split1", "test", 3_734) == []
+    assert SUITES["hmdb51"].copies_of("split3", "test", 1_530) == ["official lists"]
+    assert SUITES["digits"].copies_of("motion", "test", 1) == []
 
 
 @pytest.mark.parametrize(
