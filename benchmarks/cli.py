@@ -18,7 +18,6 @@ from zoo.suggest import UnknownNameError, closest
 
 PROTOCOLS = ("finetune", "attentive", "linear", "knn")
 BUDGETS = ("smoke", "quick", "full")
-SUITES = ("digits",)
 USAGE_ERROR, INTERRUPTED = 2, 130
 USER_ERRORS = (
     ("zoo.weight_files", "CheckpointError"),
@@ -62,6 +61,7 @@ examples:
   zoo compare vit_pico:mae vit_pico:umt videomamba_pico:vjepa timesformer_pico:none
   zoo compare vit_pico videomamba_pico --seeds 3 --budget full
   zoo compare vit_pico timesformer_pico --protocol linear --out runs/linear
+  zoo compare vit_pico videomamba_pico --suite coin --data /data/coin --out runs/coin
 
 Stop it with Ctrl-C at any time: the same command goes on where it stopped and repeats nothing."""
 INFO_EXAMPLES = """\
@@ -148,7 +148,8 @@ def _compare_options(parser: _Parser) -> _Parser:
         help="architectures (see zoo list), each under its family's own objective unless one is named: mae, umt, "
         "vjepa, self_distillation, or none for random weights alone",
     )
-    parser.add_argument("--suite", type=_one_of("suite", SUITES), default="digits", help="videos and tasks (digits)")
+    parser.add_argument("--suite", default="digits", metavar="S", help="videos and tasks (digits)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the suite's official files")
     parser.add_argument(
         "--protocol",
         type=_one_of("protocol", PROTOCOLS),
@@ -259,6 +260,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     request = Request(
         names=tuple(arguments.names),
         suite=arguments.suite,
+        data=arguments.data,
         protocol=arguments.protocol,
         budget=arguments.budget,
         seeds=arguments.seeds,

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks import costs, runners
 from benchmarks.execute import Run, Summary, execute
 from benchmarks.findings import findings
-from benchmarks.pictures import Frames
+from benchmarks.pictures import Frames, evenly
 from benchmarks.plan import cost_runs, plan
 from benchmarks.progress import duration, progress_for
 from benchmarks.report import Story, write_report
@@ -110,7 +110,7 @@ def story(session: Session, failures: Mapping[str, str]) -> Story:
         split_hashes={
             f"{task.name}, {split}": comparison.videos.split_hash(task.name, split)
             for task in session.suite.tasks
-            for split in session.suite.splits
+            for split in (session.suite.train_split, session.suite.test_split)
         },
         failures=failures,
         problems=store.problems,
@@ -119,10 +119,10 @@ def story(session: Session, failures: Mapping[str, str]) -> Story:
 
 
 def _frames_of(session: Session, task: str, row: int) -> Frames:
-    """All frames of a test video."""
+    """Frames of a test video that a strip shows."""
     records = session.comparison.videos.records(task, session.suite.test_split)
     record = next(record for record in records if record.row == row)
-    return Reader(session.cache)(record.path, torch.arange).numpy()
+    return Reader(session.cache)(record.path, lambda length: torch.from_numpy(evenly(length)), record.span).numpy()
 
 
 def _announce(

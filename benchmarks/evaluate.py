@@ -251,8 +251,9 @@ def numbers(predictions: Predictions, *, headline: str, per_scene: int = 1) -> d
         values = predictions.probabilities[:, 0].numpy()[None]
         return {"mse": metrics.squared_error(values.astype(np.float64), predictions.targets.numpy().astype(np.float64))}
     scenes = predictions.rows.numpy() // per_scene if per_scene > 1 else None
-    found = metrics.of_classes(predictions.probabilities.numpy(), predictions.labels.numpy(), scenes=scenes)
-    return {name: found[name] for name in sorted(found, key=lambda name: name != headline)}
+    return metrics.of_classes(
+        predictions.probabilities.numpy(), predictions.labels.numpy(), headline=headline, scenes=scenes
+    )
 
 
 def no_headline(one: Evaluation, failed: int) -> str:

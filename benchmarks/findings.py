@@ -169,10 +169,11 @@ def _teachers(table: Table) -> list[Finding]:
     """Who taught, and what labels that brought in."""
     by_role: dict[str, list[Result]] = {}
     for result in table.teachers:
-        by_role.setdefault(result.details["role"], []).append(result)
+        if result.headline:
+            by_role.setdefault(result.details["role"], []).append(result)
     found = []
     for role, results in by_role.items():
-        reached = _listed([f"`{it.identity.system}` {percent(it.metrics['accuracy'].value)} %" for it in results])
+        reached = _listed([f"`{it.identity.system}` {percent(it.headline.value)} %" for it in results if it.headline])
         chance = percent(1 / results[0].details["classes"])
         text = (
             f"{results[0].details['words']} Accuracy on test videos: {reached} (chance {chance} %). "

@@ -8,7 +8,7 @@ from benchmarks.results import Interval
 from benchmarks.table import Row, Table, Task, start_words
 
 CSV_COLUMNS = (
-    "suite", "task", "system", "init", "control", "protocol", "accuracy", "low", "high", "chance", "seeds",
+    "suite", "task", "system", "init", "control", "protocol", "metric", "accuracy", "low", "high", "chance", "seeds",
     "n_expected", "n_evaluated", "n_failed", "parameters", "seconds", "commit", "file",
 )  # fmt: skip
 
@@ -21,6 +21,11 @@ def percent(value: float, digits: int = 1) -> str:
 def spread(interval: Interval) -> str:
     """The ends of an interval in percent."""
     return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def metric_words(task: Task) -> str:
+    """What a task's numbers are, where they are not the usual top-1 accuracy."""
+    return {"mean_class": "mean of classes, ", "recall5": "recall at 5, "}.get(task.metric, "")
 
 
 def number_words(name: str, interval: Interval) -> str:
@@ -59,7 +64,7 @@ def cost_of_clip(table: Table, system: str, name: str) -> float | None:
 def markdown(table: Table) -> str:
     """The table in markdown; FLOPs are those of a clip of the system's own length."""
     head = ["System", "Start", "Parameters", "Frames", "GFLOPs"]
-    head += [f"{task.name} (chance {percent(task.chance, 0)})" for task in table.tasks]
+    head += [f"{task.name} ({metric_words(task)}chance {percent(task.chance, 0)})" for task in table.tasks]
     lines = ["| " + " | ".join(head) + " |", "|---|---|" + "--:|" * (len(head) - 2)]
     for row, cells in table.cells.items():
         number = parameters(table, row)
@@ -135,6 +140,7 @@ def _csv_values(table: Table, row: Row, task: Task) -> Sequence[object]:
         row.init,
         int(row.control),
         results[0].identity.protocol,
+        task.metric,
         *interval,
         task.chance,
         " ".join(str(seed) for seed in cell.per_seed),

@@ -23,6 +23,6 @@ class Lessons(NamedTuple):
         offset = 0
         for task in tasks:
             for record in self.videos.records(task.name, split):
-                found.append(Record(record.path, record.label + offset, len(found)))
+                found.append(record._replace(label=record.label + offset, row=len(found)))
             offset += task.num_classes
         return found

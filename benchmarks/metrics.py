@@ -249,8 +249,11 @@ def class_mean(
         1,
     )
     low, high = np.quantile(_over_seeds(distribution, seed), _TAILS)
-    value = np.mean([hits[:, labels == label].mean() for label in np.unique(labels)])
-    return Interval(float(value), float(low), float(high))
+    return Interval(_mean_of_classes(hits, labels), float(low), float(high))
+
+
+def _mean_of_classes(hits: Bool[np.ndarray, "seeds videos"], labels: Integer[np.ndarray, "videos"]) -> float:
+    return float(np.mean([hits[:, labels == label].mean() for label in np.unique(labels)]))
 
 
 def per_class(
@@ -313,15 +316,47 @@ def squared_error(
     return Interval(float(errors.mean()), float(low), float(high))
 
 
+def headline(
+    metric: str,
+    hits: Bool[np.ndarray, "seeds videos"],
+    labels: Integer[np.ndarray, "videos"],
+    *,
+    scenes: Integer[np.ndarray, "videos"] | None = None,
+) -> Interval:
+    """The metric that a task of classes is about, averaged over seeds.
+
+    Args:
+        metric: "top1", "mean_class" or "recall5".
+        hits: answers that count as right, see `hits_of`.
+        labels: true classes.
+        scenes: which scene each video shows.
+    """
+    return accuracy(hits, scenes=scenes) if metric == "top1" else class_mean(hits, labels, scenes=scenes)
+
+
+def estimate(metric: str, hits: Bool[np.ndarray, "seeds videos"], labels: Integer[np.ndarray, "videos"]) -> float:
+    """The value of `headline` without its interval."""
+    return float(hits.mean()) if metric == "top1" else _mean_of_classes(hits, labels)
+
+
+def hits_of(
+    metric: str, probabilities: Float[np.ndarray, "videos classes"], labels: Integer[np.ndarray, "videos"]
+) -> Bool[np.ndarray, "videos"]:
+    """Which answers a task's metric counts as right: the most probable class, or one of the five for "recall5"."""
+    return in_top(probabilities, labels, 5) if metric == "recall5" else correct(probabilities, labels)
+
+
 def of_classes(
     probabilities: Float[np.ndarray, "videos classes"],
     labels: Integer[np.ndarray, "videos"],
     *,
+    headline: str = "top1",
     scenes: Integer[np.ndarray, "videos"] | None = None,
 ) -> dict[str, Interval]:
-    """All metrics of a classification: "top1" and "top5" over videos, "mean_class" and "recall5" over classes.
+    """All metrics of a classification, the headline first.
 
-    Those among the five most probable classes are left out where there are no more than five.
+    They are "top1" and "top5" over videos, "mean_class" and "recall5" over classes. Those among the five most probable
+    classes are left out where there are no more than five.
     """
     first = correct(probabilities, labels)[None]
     found = {
@@ -331,4 +366,4 @@ def of_classes(
     if probabilities.shape[1] > 5:
         five = in_top(probabilities, labels, 5)[None]
         found |= {"top5": accuracy(five, scenes=scenes), "recall5": class_mean(five, labels, scenes=scenes)}
-    return found
+    return {name: found[name] for name in sorted(found, key=lambda name: name != headline)}

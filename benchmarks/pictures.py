@@ -6,29 +6,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from benchmarks.table import Cell, Row, Table, Task
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
-FramesOf = Callable[[str, int], Frames]  # task, row in its test list -> all frames of that video
+FramesOf = Callable[[str, int], Frames]  # task, row in its test list -> frames of that video for a strip
 STRIP_FRAMES = 16
+STRIP_PX = 96  # height of the frames of natural video in a strip
 
 
 def data_uri(frames: Frames) -> str:
     """Frames side by side as a PNG inside a URI."""
     strip = np.concatenate(list(frames), axis=1)
-    file = io.BytesIO()
-    Image.fromarray(strip).save(file, format="PNG", optimize=True)
+    picture, file = Image.fromarray(strip), io.BytesIO()
+    if picture.height > STRIP_PX:
+        picture = picture.resize((round(picture.width * STRIP_PX / picture.height), STRIP_PX))
+    picture.save(file, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def evenly(num_frames: int, count: int = STRIP_FRAMES) -> Int64[np.ndarray, "chosen"]:
+    """Numbers of at most `count` frames, evenly spaced, first and last included."""
+    return np.linspace(0, num_frames - 1, min(num_frames, count)).round().astype(np.int64)
 
 
 def spread_out(frames: Frames, count: int = STRIP_FRAMES) -> UInt8[np.ndarray, "chosen height width 3"]:
     """At most `count` frames, evenly spaced, first and last included."""
-    if len(frames) <= count:
-        return frames
-    return frames[np.linspace(0, len(frames) - 1, count).round().astype(np.int64)]
+    return frames[evenly(len(frames), count)]
 
 
 @dataclass(frozen=True, kw_only=True)

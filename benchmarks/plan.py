@@ -111,7 +111,7 @@ def plain(value: Any) -> Any:
 def split_hash(comparison: Comparison, task: Task) -> str:
     """Hash of what a task trains and tests on."""
     suite, videos = comparison.suite, comparison.videos
-    return digest({split: videos.split_hash(task.name, split) for split in suite.splits})
+    return digest({split: videos.split_hash(task.name, split) for split in (suite.train_split, suite.test_split)})
 
 
 def _teach(comparison: Comparison, one: System) -> Run | None:
@@ -141,7 +141,7 @@ def teacher_clip(suite: Suite, one: System, teacher: Teacher) -> ClipSpec:
 def _pretrain(comparison: Comparison, one: System, seed: int, teacher: Run | None) -> Run:
     budget, suite = comparison.budget, comparison.suite
     chosen = budget.pretrain[one.objective]
-    lists = digest({task.name: comparison.videos.split_hash(task.name, "train") for task in suite.tasks})
+    lists = digest({task.name: comparison.videos.split_hash(task.name, suite.train_split) for task in suite.tasks})
     settings = {
         "protocol": {
             "recipe": asdict(chosen.recipe),

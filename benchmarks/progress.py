@@ -97,8 +97,8 @@ def duration(seconds: float | None) -> str:
 
 def outcome(run: Run, result: Result) -> str:
     """One line about a finished run."""
-    accuracy = result.metrics.get("accuracy")
-    said = f"{percent(accuracy.value):>5} %" if accuracy else "       "
+    scored = result.headline if result.n_expected else None
+    said = f"{percent(scored.value):>5} %" if scored else "       "
     return f"{run.label:<58} {said}   {result.seconds:6.1f} s"
 
 

@@ -128,6 +128,7 @@ def render(story: Story) -> str:
         percent=formats.percent,
         signed=formats.signed,
         p=formats.p_words,
+        metric=formats.metric_words,
         rich=rich_text,
         number=number,
         seconds=seconds,

@@ -148,6 +148,11 @@ class Result:
         return not self.failed
 
     @property
+    def headline(self) -> Interval | None:
+        """The number that the run is about; None where there is none."""
+        return next(iter(self.metrics.values()), None)
+
+    @property
     def protocol_hash(self) -> str:
         """Hash of what must be equal for two numbers to stand in one column.
 

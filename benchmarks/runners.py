@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from benchmarks.lessons import Lessons
 from benchmarks.objectives import EVERYTHING, Setting, Teacher, build
 from benchmarks.protocols import finetune, knn
 from benchmarks.protocols.common import MODEL_FILE
-from benchmarks.protocols.control import BAG_OF_FRAMES, FrameBag, first_frame_probe
+from benchmarks.protocols.control import BAG_OF_FRAMES, FrameBag, first_frame_probe, first_frames
 from benchmarks.protocols.outcome import Outcome
 from benchmarks.provenance import Provenance, now
 from benchmarks.results import RANDOM, Interval, Result, Store
@@ -36,7 +36,8 @@ from zoo.card import ClipSpec
 from zoo.checkpoints import load_checkpoint
 from zoo.data.cache import FrameCache, decoder_version
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
-from zoo.data.loading import Reader, split_failures
+from zoo.data.decode import DecodeError
+from zoo.data.loading import Reader, UnreadableVideoError
 from zoo.data.records import Record
 from zoo.data.sampling import eval_index
 from zoo.data.transforms import Augment, eval_clips
@@ -123,7 +124,7 @@ class Worker:
         suite, objective = self.context.suite, run.settings["objective"]
         teacher = self.teacher_of(objective)
         lessons = Lessons(suite, self.context.videos)
-        train, test = lessons.of("train", teacher.lessons), lessons.of(suite.test_split, teacher.lessons)
+        train, test = lessons.of(suite.train_split, teacher.lessons), lessons.of(suite.test_split, teacher.lessons)
         data = self.data(run, train, test, augment=self.context.budget.augment)
         told = finetune.run(
             lambda: create_model(
@@ -152,8 +153,9 @@ class Worker:
             torch.manual_seed(seed)
             classes = sum(task.num_classes for task in context.suite.tasks)
             objective = build(Setting(one.backbone(), spec, chosen, classes, teacher))
-        lessons = Lessons(context.suite, context.videos)
-        clips = lessons.of("train", EVERYTHING) if chosen.needs_labels else context.videos.pretraining()
+        suite, videos = context.suite, context.videos
+        labelled = Lessons(suite, videos).of(suite.train_split, EVERYTHING) if chosen.needs_labels else None
+        clips = videos.pretraining() if labelled is None else labelled
         data = self.data(run, clips, (), augment=context.budget.pretrain_augment)
         module = Pretrain(objective, chosen.recipe, seed=seed)
         told = fit(
@@ -239,19 +241,22 @@ class Worker:
             return self.bag_of_frames(run, task, report)
         data = self.task_data(run, task, augment=None)
         start = time.perf_counter()
-        train, labels = self.first_frames(data.train_records, data.spec)
-        test, truth = self.first_frames(data.test_records, data.spec)
-        probe = first_frame_probe(train, labels, test, num_classes=task.num_classes, seed=run.identity.seed)
+        train = first_frames(data.train_records, data.spec, data.reader)
+        test = first_frames(data.test_records, data.spec, data.reader)
+        probe = first_frame_probe(
+            train.pixels, train.labels, test.pixels, num_classes=task.num_classes, seed=run.identity.seed
+        )
         told = Outcome(
             probabilities=probe.probabilities,
-            labels=truth,
-            rows=torch.tensor([record.row for record in self.readable(data.test_records)]),
-            expected=len(data.test_records),
+            labels=test.labels,
+            rows=test.rows,
+            expected=len(data.test_windows),
+            unread=test.unread,
             curves=[],
             seconds=time.perf_counter() - start,
             details={"penalty": probe.penalty},
         )
-        return self.scored(run, told, data, {"parameters": (train.shape[1] + 1) * task.num_classes})
+        return self.scored(run, told, data, {"parameters": (train.pixels.shape[1] + 1) * task.num_classes})
 
     def bag_of_frames(self, run: Run, task: Task, report: Report) -> "Made":
         """Fine-tune the bag of frames as systems are fine-tuned."""
@@ -279,16 +284,19 @@ class Worker:
         """A result with predictions beside it."""
         probabilities, labels = told.probabilities.numpy(), told.labels.numpy()
         # A teacher is tested on videos of several tasks, each of which stands for itself.
-        task = run.identity.task
-        per_scene = self.context.suite.task(task).videos_per_scene if task else 1
+        task = self.context.suite.task(run.identity.task) if run.identity.task else None
         rows = told.rows.numpy()
-        hits = metrics.correct(probabilities, labels)[None]
         result = replace(
             self.begun(run),
-            metrics={"accuracy": metrics.accuracy(hits, scenes=rows // per_scene)},
+            metrics=metrics.of_classes(
+                probabilities,
+                labels,
+                headline=task.metric if task else "top1",
+                scenes=rows // (task.videos_per_scene if task else 1),
+            ),
             n_expected=told.expected,
             n_evaluated=len(rows),
-            failed=failed_videos(told.unread) or [f"{failure.path}: {failure.reason}" for failure in data.unscored],
+            failed=failed_videos(told.unread),
             curves=told.curves,
             details={**details, **told.details},
             weights=weights,
@@ -332,7 +340,7 @@ class Worker:
     def task_data(self, run: Run, task: Task, *, augment: Augment | None) -> VideoDataModule:
         """Training and test list of a task."""
         videos, suite = self.context.videos, self.context.suite
-        train, test = videos.records(task.name, "train"), videos.records(task.name, suite.test_split)
+        train, test = videos.records(task.name, suite.train_split), videos.records(task.name, suite.test_split)
         return self.data(run, train, test, augment=augment)
 
     def data(
@@ -360,31 +368,27 @@ class Worker:
         os.replace(made, kept)
         return kept.relative_to(self.context.folder).as_posix()
 
-    def readable(self, records: Sequence[Record]) -> list[Record]:
-        """Records that the cache does not know to be unreadable."""
-        return split_failures(records, self.context.cache)[0]
-
-    def first_frames(
-        self, records: Sequence[Record], spec: ClipSpec
-    ) -> tuple[Float[Tensor, "videos pixels"], Int64[Tensor, "videos"]]:
-        """Pixels of the first frame of each readable video, and its class."""
-        read, still = Reader(self.context.cache), replace(spec, num_frames=1)
-        records = self.readable(records)
-        frames = [eval_clips(read(record.path, first_frame), still, crops=1)[0].flatten() for record in records]
-        return torch.stack(frames), torch.tensor([record.label for record in records])
-
     def test_clip(self, task: Task, spec: ClipSpec, share: float) -> Float[Tensor, "3 frames side side"]:
         """The normalised clip of a test video of a task.
 
         Args:
             task: the task.
             spec: the clip protocol.
-            share: place of the video in the list, 0-1.
+            share: place of the video in the list, 0-1; the next one that can be read is taken.
+
+        Raises:
+            UnreadableVideoError: when none can be read.
         """
-        records = self.readable(self.context.videos.records(task.name, self.context.suite.test_split))
-        record = records[int(share * len(records))]
-        frames = Reader(self.context.cache)(record.path, lambda length: eval_index(spec, length, clip=0))
-        return eval_clips(frames, spec, crops=1)[0]
+        records = self.context.videos.records(task.name, self.context.suite.test_split)
+        at = int(share * len(records))
+        read = Reader(self.context.cache)
+        for record in records[at:] + records[:at]:
+            try:
+                frames = read(record.path, lambda length: eval_index(spec, length, clip=0), record.span)
+            except DecodeError:
+                continue  # the evaluation itself lists it
+            return eval_clips(frames, spec, crops=1)[0]
+        raise UnreadableVideoError(f"no test video of {task.name} can be read")
 
     def picture(self, objective: Objective, spec: ClipSpec) -> "Shown":
         """A test clip of each task: as it is, what the student is shown, what it makes of it."""
@@ -421,11 +425,6 @@ class Made(NamedTuple):
 
     result: Result
     arrays: dict[str, dict[str, np.ndarray]]
-
-
-def first_frame(_: int) -> Int64[Tensor, "frames"]:
-    """The first frame of a video."""
-    return torch.zeros(1, dtype=torch.int64)
 
 
 def failed_videos(unread: Sequence[Unread]) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,13 +11,12 @@ from rich.console import Console
 from benchmarks.budgets import Budget, budget
 from benchmarks.plan import Comparison
 from benchmarks.provenance import Provenance, provenance
-from benchmarks.suite import Suite
-from benchmarks.suites import digits
+from benchmarks.suite import Suite, Videos
+from benchmarks.suites.table import get_suite
 from benchmarks.systems import systems
 from zoo.data.cache import FrameCache
 from zoo.folders import cache_root
 
-SUITES = {"digits": (digits.SUITE, digits.SMOKE)}
 REQUEST_FILE = "request.json"
 
 
@@ -32,6 +31,7 @@ class Request:
     Attributes:
         names: architectures.
         suite: name of the suite.
+        data: folder of the suite's official files; None for a suite that is rendered.
         protocol: name of the evaluation protocol.
         budget: name of the budget.
         seeds: number of training seeds.
@@ -42,6 +42,7 @@ class Request:
 
     names: tuple[str, ...]
     suite: str = "digits"
+    data: Path | None = None
     protocol: str = "finetune"
     budget: str = "quick"
     seeds: int = 1
@@ -54,11 +55,12 @@ class Request:
         """The command line that asks for the same; `jobs` is left out, because results do not depend on it."""
         words = ["zoo", "compare", *self.names, "--suite", self.suite, "--protocol", self.protocol]
         words += ["--budget", self.budget, "--seeds", str(self.seeds), "--out", str(self.out)]
-        return shlex.join([*words, *(["--cache", str(self.cache)] if self.cache else [])])
+        folders = {"--data": self.data, "--cache": self.cache}
+        return shlex.join([*words, *(word for name, at in folders.items() if at for word in (name, str(at)))])
 
     def save(self) -> None:
         """Note in the folder what it was made for, so that its report can be made again."""
-        values = {**asdict(self), "out": str(self.out), "cache": str(self.cache) if self.cache else None}
+        values = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
         (self.out / REQUEST_FILE).write_text(json.dumps(values, indent=1))
 
     @classmethod
@@ -73,8 +75,10 @@ class Request:
             raise RequestError(f"no comparison was written to {folder}: it has no {REQUEST_FILE}")
         try:
             values = json.loads(file.read_text())
-            cache = Path(values["cache"]) if values["cache"] else None
-            return cls(**{**values, "names": tuple(values["names"]), "out": folder, "cache": cache})
+            # Folders written before other suites than the embedded one could be compared on name no data.
+            folders = {"cache": values["cache"], "data": values.get("data")}
+            given = {name: Path(value) if value else None for name, value in folders.items()}
+            return cls(**{**values, **given, "names": tuple(values["names"]), "out": folder})
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise RequestError(f"{file} is damaged ({reason}); run the comparison again, it repeats nothing") from None
@@ -118,27 +122,47 @@ def _require_writable(option: str, folder: Path) -> None:
         raise RequestError(f"{option} {folder}: {reason}; give a folder that can be written to")
 
 
+def with_classes(suite: Suite, videos: Videos) -> Suite:
+    """The suite with the tasks that ask for classes, and their names.
+
+    Raises:
+        RequestError: for a suite that asks for values alone.
+    """
+    tasks = tuple(task.named(videos.classes(task.name)) for task in suite.tasks if task.metric != "mse")
+    if not tasks:
+        raise RequestError(f"{suite.name} asks for values, and a comparison is one of classes; evaluate with zoo eval")
+    return replace(suite, tasks=tasks)
+
+
 def open_session(request: Request, console: Console) -> Session:
     """Check the names, make the videos, decode them.
 
     Raises:
         UnknownNameError: for a name that does not exist, with the closest ones.
         SizeError: for an architecture that is not made for the suite's clips.
-        RequestError: for folders that cannot be written to.
+        RequestError: for folders that are not there or cannot be written to, and for suites without classes.
+        SuiteError: for official files that are not below `request.data`.
+        ListError: for annotation files that cannot be read.
     """
     spent = budget(request.budget)
-    suite = SUITES[request.suite][spent.small_suite]
+    suite = get_suite(request.suite)
+    suite = suite.small if spent.small_suite and suite.small else suite
     # Names are checked before the minute that rendering takes.
     sized = systems(request.names, side_px=suite.side_px, suite=request.suite)
     for option, folder in (("--out", request.out), ("--cache", request.cache or cache_root())):
         _require_writable(option, folder)
-    console.print(f"videos of {suite.name}: rendered and decoded at the first use, read after that", highlight=False)
-    videos = suite.prepare(request.cache, console.is_terminal)
+    if request.data is not None and not request.data.is_dir():
+        raise RequestError(f"--data {request.data}: there is no such folder; it should hold the files of {suite.name}")
+    if request.data is None:
+        console.print(
+            f"videos of {suite.name}: rendered and decoded at the first use, read after that", highlight=False
+        )
+    videos = suite.prepare(request.data or request.cache, console.is_terminal)
     return Session(
         request=request,
         comparison=Comparison(
             systems=sized,
-            suite=suite,
+            suite=with_classes(suite, videos),
             videos=videos,
             protocol=request.protocol,
             budget=spent,

@@ -90,8 +90,13 @@ class Task:
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing among balanced classes."""
-        return 1 / self.num_classes
+        """The headline metric of guessing among balanced classes."""
+        return min(1.0, (5 if self.metric == "recall5" else 1) / self.num_classes)
+
+    def named(self, names: tuple[str, ...]) -> "Task":
+        """The task with the names of its classes, which are their labels where nobody names them."""
+        names = names or tuple(str(label) for label in range(self.num_classes))
+        return self if self.classes else replace(self, classes=names, num_outputs=0)
 
     def clip_spec(self, network: ClipSpec) -> ClipSpec:
         """The clips that a network gets here: its frames, size and normalisation, this task's sampling and views."""
@@ -125,6 +130,7 @@ class Suite:
         train_split: the list that systems are trained on.
         url: where the annotations are described or can be had.
         layout: a generated copy in the files and folders of the official release; None where nobody wrote that down.
+        small: a part of the suite to try things out on; None where there is none.
     """
 
     name: str
@@ -141,6 +147,7 @@ class Suite:
     train_split: str = "train"
     url: str = ""
     layout: Callable[[Plan], Layout] | None = None
+    small: "Suite | None" = None
 
     def task(self, name: str) -> Task:
         """The task of a name.

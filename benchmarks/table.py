@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from benchmarks.metrics import Comparison, accuracy, compare, confusion, corrected
+from benchmarks.metrics import Comparison, compare, confusion, corrected, estimate, headline, hits_of
 from benchmarks.results import RANDOM, Interval, Result, Store
 from benchmarks.suite import Task
 from zoo.objectives.matrix import TITLES
@@ -54,12 +54,14 @@ class Cell:
     """One row on one task.
 
     Attributes:
-        accuracy: mean over seeds, with its 95 % interval; None as long as a test video has no prediction.
-        per_seed: seed -> accuracy.
+        accuracy: the task's metric, averaged over seeds, with its 95 % interval; None as long as a test video has no
+            prediction.
+        per_seed: seed -> the task's metric.
         rows: rows of the scored videos in the test list.
         scenes: which scene each shows.
         labels: their true classes.
         probabilities: of every class, `[seeds, videos, classes]`.
+        hits: answers that the task's metric counts as right, `[seeds, videos]`.
         failed: videos without prediction, as "path: reason".
         results: the files behind the cell, one per seed.
     """
@@ -70,6 +72,7 @@ class Cell:
     scenes: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
+    hits: np.ndarray
     failed: list[str]
     results: list[Result]
 
@@ -77,11 +80,6 @@ class Cell:
     def predicted(self) -> np.ndarray:
         """Most probable classes `[seeds, videos]`."""
         return self.probabilities.argmax(2)
-
-    @property
-    def hits(self) -> np.ndarray:
-        """Right answers `[seeds, videos]`."""
-        return self.predicted == self.labels
 
     def confusion(self, num_classes: int) -> np.ndarray:
         """Answers of all seeds, rows true class, columns predicted class."""
@@ -239,15 +237,20 @@ def _cell(results: list[Result], store: Store, task: Task) -> Cell:
     labels = stored[0]["labels"][at[0]].astype(np.int64)
     probabilities = np.stack([one["probabilities"][where] for one, where in zip(stored, at, strict=True)])
     failed = sorted({entry for result in results for entry in result.failed})
-    hits = probabilities.argmax(2) == labels
+    hits = np.stack([hits_of(task.metric, one, labels) for one in probabilities])
     scenes = shared // task.videos_per_scene
     return Cell(
-        accuracy=None if failed or not hits.size else accuracy(hits, scenes=scenes),
-        per_seed={one.identity.seed: float(hit.mean()) for one, hit in zip(results, hits, strict=True) if hit.size},
+        accuracy=None if failed or not hits.size else headline(task.metric, hits, labels, scenes=scenes),
+        per_seed={
+            one.identity.seed: estimate(task.metric, hit[None], labels)
+            for one, hit in zip(results, hits, strict=True)
+            if hit.size
+        },
         rows=shared,
         scenes=scenes,
         labels=labels,
         probabilities=probabilities,
+        hits=hits,
         failed=failed,
         results=results,
     )

@@ -5,6 +5,7 @@ tell the pair, never the direction. A linear probe on the first frame sees one i
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,6 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.contract import Backbone, Features, Grid
+from zoo.batch import Unread
+from zoo.card import ClipSpec
+from zoo.data.decode import DecodeError
+from zoo.data.loading import Reader
+from zoo.data.records import Record
+from zoo.data.transforms import eval_clips
 
 BAG_OF_FRAMES = "bag of frames"
 FIRST_FRAME = "first frame"
@@ -72,6 +79,49 @@ class FrameBag(Backbone):
         tokens = frames.mean((2, 3)).unflatten(0, (len(video), grid.time))
         tokens = self.norm(tokens) if norm else tokens
         return [Features(tokens, tokens[:, :0], Grid(*grid), None) for _ in layers]
+
+
+class FirstFrames(NamedTuple):
+    """One frame per row of a list.
+
+    Attributes:
+        pixels: normalised and flattened, of the rows that could be read.
+        labels: their classes.
+        rows: their rows, ascending.
+        unread: the other rows.
+    """
+
+    pixels: Float[Tensor, "videos pixels"]
+    labels: Int64[Tensor, "videos"]
+    rows: Int64[Tensor, "videos"]
+    unread: tuple[Unread, ...]
+
+
+def first_frames(records: Sequence[Record], spec: ClipSpec, read: Reader) -> FirstFrames:
+    """The first frame of each row; where a row has several windows of one video, of the first.
+
+    Args:
+        records: a list.
+        spec: size and normalisation of the frames.
+        read: reads videos.
+    """
+    still = replace(spec, num_frames=1)
+    windows = {record.row: record for record in reversed(records)}
+    found: list[tuple[Tensor, Record]] = []
+    unread = []
+    for _, record in sorted(windows.items()):
+        try:
+            frames = read(record.path, lambda _: torch.zeros(1, dtype=torch.int64), record.span)
+        except DecodeError as error:
+            unread.append(Unread(record.row, str(record.path), error.reason))
+            continue
+        found.append((eval_clips(frames, still, crops=1)[0].flatten(), record))
+    return FirstFrames(
+        torch.stack([pixels for pixels, _ in found]),
+        torch.tensor([record.label for _, record in found]),
+        torch.tensor([record.row for _, record in found]),
+        tuple(unread),
+    )
 
 
 class Probe(NamedTuple):

@@ -56,7 +56,7 @@ ORDER = Task(
     leak_bounds={"bag of frames": ORDER_CHANCE, "first frame": ORDER_CHANCE},
 )
 
-SUITE = Suite(
+_RENDERED = Suite(
     name="digits",
     description=(
         "Handwritten digits moving over textured backgrounds with noise, rendered into H.264 files of 24 x 24 pixels. "
@@ -83,4 +83,5 @@ SUITE = Suite(
     side_px=scenes.SIDE_PX,
 )
 
-SMOKE = replace(SUITE, name="digits_smoke", prepare=prepare_smoke)
+SMOKE = replace(_RENDERED, name="digits_smoke", prepare=prepare_smoke)
+SUITE = replace(_RENDERED, small=SMOKE)

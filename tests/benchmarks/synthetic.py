@@ -58,7 +58,7 @@ def scored(store: Store, task: Task, system: str, init: str, seed: int, skill: f
     result = Result(
         identity=identity,
         settings=settings,
-        metrics={"accuracy": accuracy(hits)},
+        metrics={"top1": accuracy(hits)},
         n_expected=VIDEOS,
         n_evaluated=VIDEOS,
         curves=[

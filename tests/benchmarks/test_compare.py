@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import budgets, compare, costs, session
 from benchmarks.results import Store
 from benchmarks.session import Request
+from benchmarks.suites import table
 from tests.benchmarks.tiny_suite import LEAKING, SUITE, tiny_budget, tiny_points
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
-    monkeypatch.setitem(session.SUITES, "digits", (SUITE, SUITE))
+    monkeypatch.setitem(table.SUITES, "digits", SUITE)
     monkeypatch.setitem(budgets.BUDGETS, "quick", tiny_budget())
     monkeypatch.setattr(costs, "sweep", tiny_points)
 
@@ -40,7 +41,7 @@ def compared(tmp_path_factory):
     """One comparison with two workers."""
     folder = tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(session.SUITES, "digits", (SUITE, SUITE))
+        patch.setitem(table.SUITES, "digits", SUITE)
         patch.setitem(budgets.BUDGETS, "quick", tiny_budget())
         patch.setattr(costs, "sweep", tiny_points)
         status, text = said(request(folder, jobs=2))
@@ -109,7 +110,7 @@ def test_a_dry_run_lists_the_runs_and_does_nothing(compared, tmp_path):
 
 def test_a_leaking_suite_is_loud_in_the_report_and_in_the_exit_status(compared, monkeypatch):
     folder, _, _ = compared
-    monkeypatch.setitem(session.SUITES, "digits", (LEAKING, LEAKING))
+    monkeypatch.setitem(table.SUITES, "digits", LEAKING)
     status, text = said(request(folder))
     assert status == 1
     assert "The suite leaks" in text
@@ -131,11 +132,12 @@ def test_a_missing_result_makes_the_status_say_incomplete(compared, tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-from benchmarks import budgets, compare, costs, session
+from benchmarks import budgets, compare, costs
+from benchmarks.suites import table
 from benchmarks.session import Request
 from tests.benchmarks.tiny_suite import SUITE, tiny_budget, tiny_points
 if __name__ == "__main__":
-    session.SUITES["digits"] = (SUITE, SUITE)
+    table.SUITES["digits"] = SUITE
     budgets.BUDGETS["quick"] = tiny_budget(int(sys.argv[2]))
     costs.sweep = tiny_points
     folder = Path(sys.argv[1])

@@ -3,15 +3,16 @@ import io
 import pytest
 from rich.console import Console
 
-from benchmarks import costs, session
+from benchmarks import costs
 from benchmarks.results import Store
 from benchmarks.session import Request, open_session
+from benchmarks.suites import table
 from tests.benchmarks.tiny_suite import SUITE, tiny_points
 
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
-    monkeypatch.setitem(session.SUITES, "digits", (SUITE, SUITE))
+    monkeypatch.setitem(table.SUITES, "digits", SUITE)
     request = Request(
         names=("vit_pico", "timesformer_pico"), budget="smoke", out=tmp_path / "out", cache=tmp_path / "cache"
     )

@@ -87,7 +87,7 @@ def test_every_teacher_of_an_objective_is_named_with_its_accuracy(table):
         replace(
             some,
             identity=replace(some.identity, kind="teacher", system=name),
-            metrics={"accuracy": Interval(share, share, share)},
+            metrics={"top1": Interval(share, share, share)},
             details={"role": "self-distillation", "words": "Somebody.", "classes": 20},
         )
         for name, share in (("a", 0.9), ("b", 0.2))

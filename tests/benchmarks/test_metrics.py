@@ -226,3 +226,15 @@ def test_long_lists_are_resampled_in_parts_with_the_same_spread(monkeypatch):
     assert parts.value == whole.value
     assert parts.low == pytest.approx(whole.low, abs=0.006)
     assert parts.high == pytest.approx(whole.high, abs=0.006)
+
+
+def test_the_headline_is_the_metric_of_the_task():
+    labels = np.array([0, 0, 0, 1])
+    probabilities = np.eye(7)[[0, 0, 0, 6]] + np.linspace(0.6, 0, 7)  # class 1 is the third most probable of the last
+    per_video, per_class = (metrics.hits_of(name, probabilities, labels)[None] for name in ("top1", "mean_class"))
+    assert metrics.headline("top1", per_video, labels).value == metrics.estimate("top1", per_video, labels) == 0.75
+    found = metrics.headline("mean_class", per_class, labels)
+    assert found.value == metrics.estimate("mean_class", per_class, labels) == 0.5
+    among_five = metrics.hits_of("recall5", probabilities, labels)[None]
+    assert metrics.estimate("recall5", among_five, labels) == 1.0
+    assert next(iter(metrics.of_classes(probabilities, labels, headline="mean_class"))) == "mean_class"

@@ -28,7 +28,7 @@ def make(seed: int = 0, value: float = 0.5, **settings: object) -> Result:
         settings_hash=digest(chosen),
         seed=seed,
     )
-    metrics = {"accuracy": Interval(value, value - 0.1, value + 0.1)}
+    metrics = {"top1": Interval(value, value - 0.1, value + 0.1)}
     return Result(identity=identity, settings=chosen, metrics=metrics, n_expected=2, n_evaluated=2)
 
 
@@ -38,7 +38,7 @@ def test_a_result_survives_the_round_trip_with_its_arrays(tmp_path):
     store.add(make(), {"predictions": {"rows": rows}})
     (found,) = store.results()
     assert found.identity == make().identity
-    assert found.metrics == {"accuracy": Interval(0.5, 0.4, 0.6)}
+    assert found.metrics == {"top1": Interval(0.5, 0.4, 0.6)}
     np.testing.assert_array_equal(store.arrays(found, "predictions")["rows"], rows)
     assert store.finished()[make().identity.key] == found
 
@@ -50,8 +50,8 @@ def test_a_second_result_of_one_identity_overwrites_nothing_and_is_found_second(
     second = store.add(make(value=0.75), {"predictions": {"rows": np.ones(1)}})
     assert second != first
     assert first.read_bytes() == before
-    assert sorted(result.metrics["accuracy"].value for result in store.results()) == [0.25, 0.75]
-    assert store.finished()[make().identity.key].metrics["accuracy"].value == 0.25
+    assert sorted(result.metrics["top1"].value for result in store.results()) == [0.25, 0.75]
+    assert store.finished()[make().identity.key].metrics["top1"].value == 0.25
     assert [store.arrays(result, "predictions")["rows"][0] for result in store.results()].count(1.0) == 1
 
 

@@ -1,19 +1,22 @@
 import io
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from benchmarks import session
-from benchmarks.session import Request, RequestError, open_session
+from benchmarks.session import Request, RequestError, open_session, with_classes
+from benchmarks.suite import Task
+from benchmarks.suites import table
 from benchmarks.systems import SizeError
-from tests.benchmarks.tiny_suite import SUITE
+from tests.benchmarks.tiny_suite import SUITE, TinyVideos
 
 
 def test_a_request_comes_back_from_its_folder(tmp_path):
-    asked = Request(names=("vit_pico",), out=tmp_path, seeds=3, cache=tmp_path / "cache", jobs=2)
+    asked = Request(names=("vit_pico",), out=tmp_path, seeds=3, cache=tmp_path / "c", data=tmp_path / "d", jobs=2)
     asked.save()
     assert Request.load(tmp_path) == asked
 
@@ -33,10 +36,12 @@ def test_any_other_folder_is_refused_by_name(tmp_path, content):
 
 
 def test_the_command_asks_for_the_same_again():
-    asked = Request(names=("a", "b"), protocol="linear", budget="smoke", seeds=2, out=Path("x y"))
+    asked = Request(names=("a", "b"), protocol="linear", budget="smoke", seeds=2, out=Path("x y"), data=Path("d"))
     words = shlex.split(asked.command)
     assert words[:4] == ["zoo", "compare", "a", "b"]
     assert words[words.index("--out") + 1] == "x y"
+    assert words[words.index("--data") + 1] == "d"
+    assert "--cache" not in words
     assert words[words.index("--protocol") + 1] == "linear"
     assert "--jobs" not in words
 
@@ -45,15 +50,15 @@ def test_names_are_checked_before_anything_is_rendered(tmp_path, monkeypatch):
     def prepare(*_):
         raise AssertionError("rendered")
 
-    changed = type(SUITE)(**{**SUITE.__dict__, "prepare": prepare})
-    monkeypatch.setitem(session.SUITES, "digits", (changed, changed))
+    changed = replace(SUITE, prepare=prepare)
+    monkeypatch.setitem(table.SUITES, "digits", changed)
     with pytest.raises(SizeError):
         open_session(Request(names=("videomae_base",), out=tmp_path), Console(file=io.StringIO()))
 
 
 def test_the_smoke_budget_takes_the_small_rendering(tmp_path, monkeypatch):
-    small = type(SUITE)(**{**SUITE.__dict__, "name": "small"})
-    monkeypatch.setitem(session.SUITES, "digits", (SUITE, small))
+    small = replace(SUITE, name="small")
+    monkeypatch.setitem(table.SUITES, "digits", replace(SUITE, small=small))
     console = Console(file=io.StringIO())
     for name, budget in (("small", "smoke"), ("tiny", "quick")):
         opened = open_session(
@@ -83,3 +88,18 @@ def test_a_misspelt_name_leaves_no_folder_behind(tmp_path):
     with pytest.raises(ValueError, match="vit_pico"):
         open_session(Request(names=("vit_pic",), out=tmp_path / "out", cache=tmp_path / "cache"), Console(quiet=True))
     assert not list(tmp_path.iterdir())
+
+
+def test_classes_that_only_the_files_know_get_their_names_and_values_are_left_out(tmp_path):
+    listed = Task(name="shade", question="?", num_outputs=2)
+    values = Task(name="likes", question="?", num_outputs=1, metric="mse")
+    found = with_classes(replace(SUITE, tasks=(listed, values)), TinyVideos(tmp_path))
+    assert [(task.name, task.classes, task.num_classes) for task in found.tasks] == [("shade", ("dark", "light"), 2)]
+    with pytest.raises(RequestError, match="tiny asks for values"):
+        with_classes(replace(SUITE, tasks=(values,)), TinyVideos(tmp_path))
+
+
+def test_a_folder_of_videos_that_is_not_there_is_told(tmp_path):
+    asked = Request(names=("vit_pico",), data=tmp_path / "none", out=tmp_path / "out", cache=tmp_path / "cache")
+    with pytest.raises(RequestError, match=r"--data .*none: there is no such folder; it should hold the files of"):
+        open_session(asked, Console(quiet=True))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,15 @@ def test_other_protocols_or_splits_never_share_a_column(tmp_path):
     moved = type(second.identity)(**{**second.identity.__dict__, "split_hash": "another"})
     with pytest.raises(ValueError, match="another"):
         tabulate([first, Result(**{**second.__dict__, "identity": moved})], store, suite="digits", tasks=TASKS)
+
+
+def test_a_cell_shows_the_metric_of_its_task(tmp_path):
+    store = Store(tmp_path)
+    scored(store, TASKS[0], "a", "random", 0, 0.5, control=False)
+    table = tabulate(store.results(), store, suite="digits", tasks=[replace(TASKS[0], metric="recall5")])
+    cell = table.cells[Row("a", "random", False)]["appearance"]
+    right = (np.argsort(-cell.probabilities[0], axis=1)[:, :5] == cell.labels[:, None]).any(1)
+    expected = np.mean([right[cell.labels == label].mean() for label in np.unique(cell.labels)])
+    assert cell.accuracy.value == pytest.approx(expected)
+    assert cell.per_seed == {0: pytest.approx(expected)}
+    assert expected > (cell.predicted == cell.labels).mean()

@@ -18,7 +18,7 @@ def result_file(folder):
         kind="evaluate", system="vit_pico", init="random", suite="digits", task="motion", split_hash="",
         protocol="finetune", settings_hash=digest({}), seed=2,
     )  # fmt: skip
-    result = Result(identity=identity, settings={}, metrics={"accuracy": Interval(0.625, 0.5, 0.7)}, commit="abc")
+    result = Result(identity=identity, settings={}, metrics={"top1": Interval(0.625, 0.5, 0.7)}, commit="abc")
     path = folder / "result.json"
     path.write_text(result.to_json())
     return path
@@ -29,7 +29,7 @@ def test_a_checkpoint_becomes_a_folder_with_its_measured_numbers(checkpoint, tmp
     assert cli.main(["push", *words]) == 0
     assert "README.md, config.json, model.safetensors" in capsys.readouterr().out
     text = (tmp_path / "out" / "README.md").read_text()
-    assert "| digits motion | accuracy | 0.625 | measured: finetune, seed 2, 0 videos, commit abc |" in text
+    assert "| digits motion | top1 | 0.625 | measured: finetune, seed 2, 0 videos, commit abc |" in text
     assert "license: mit" in text
     assert zoo.create_model(f"local-dir:{tmp_path / 'out'}").spec.label_names == ("a", "b", "c")
 

@@ -2,7 +2,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.protocols.control import FrameBag, first_frame_probe
+from benchmarks.protocols.control import FrameBag, first_frame_probe, first_frames
+from tests.benchmarks.protocols.clips import tiny_data
+from zoo.data.datamodule import FailurePolicy
+from zoo.data.records import Span
 
 
 def test_a_bag_of_frames_does_not_see_the_order_of_frames():
@@ -71,3 +74,14 @@ def test_the_probe_repeats_itself():
     (train, labels), (test, _) = frames(120, 0, signal=1.0), frames(50, 1, signal=1.0)
     runs = [first_frame_probe(train, labels, test, num_classes=3) for _ in range(2)]
     assert torch.equal(runs[0].probabilities, runs[1].probabilities)
+
+
+def test_a_row_of_windows_has_one_first_frame_and_an_unreadable_video_is_listed(tmp_path):
+    data = tiny_data(tmp_path, train=4, test=4, unreadable=(6,), failures=FailurePolicy(in_evaluation="report"))
+    late = [record._replace(row=0, span=Span(3, 7, "frames")) for record in data.test_records[:1]]
+    found = first_frames([*late, *data.test_records], data.spec, data.reader)
+    assert found.rows.tolist() == [0, 1, 3]
+    assert [(failure.row, failure.reason) for failure in found.unread] == [(2, "damaged")]
+    whole = first_frames(data.test_records, data.spec, data.reader)
+    assert not torch.equal(found.pixels[0], whole.pixels[0])  # the first window begins at frame 3
+    assert torch.equal(found.pixels[1:], whole.pixels[1:])
