@@ -86,6 +86,7 @@ def test_tags_are_balanced_ids_unique_and_links_within_the_page_lead_somewhere(p
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(balance.ids)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_leak_is_loud(tmp_path):
     page = render(story(tmp_path, systems=("vit_pico",), control=0.95))
     assert 'class="ko">The suite leaks' in page
@@ -93,6 +94,7 @@ def test_a_leak_is_loud(tmp_path):
     assert "controls in order" not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_failures_and_foreign_files_are_told(tmp_path):
     told = story(tmp_path, systems=("a",))
     changed = type(told)(
@@ -140,6 +142,7 @@ def test_numbers_have_three_digits(value, words):
     assert number(value) == words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_objectives_of_one_backbone_are_crossed_in_the_page_and_beside_it(tmp_path):
     told = story(tmp_path, systems=("vit_pico", "videomamba_pico"), objectives=("mae", "vjepa"))
     paths = report.write_report(tmp_path, told)
@@ -150,6 +153,7 @@ def test_objectives_of_one_backbone_are_crossed_in_the_page_and_beside_it(tmp_pa
     assert "Every backbone under every objective" not in report.render(story(tmp_path / "plain", systems=("vit_pico",)))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_comparison_whose_costs_are_not_measured_yet_has_a_report(tmp_path):
     told = story(tmp_path, systems=("vit_pico",))
     page = report.render(replace(told, table=replace(told.table, costs={})))
@@ -165,6 +169,7 @@ def test_flops_are_those_of_a_systems_own_clips(tmp_path):
     assert f"| 8 | {points[8]:.3f} |" in formats.markdown(table)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nobody_is_named_best_below_chance(tmp_path):
     told = story(tmp_path, systems=("vit_pico",))
     hopeless = {
