@@ -226,3 +226,11 @@ def test_long_lists_are_resampled_in_parts_with_the_same_spread(monkeypatch):
     assert parts.value == whole.value
     assert parts.low == pytest.approx(whole.low, abs=0.006)
     assert parts.high == pytest.approx(whole.high, abs=0.006)
+
+
+def test_the_mean_over_repeats_has_students_interval():
+    found = metrics.over_repeats([0.4, 0.5, 0.6])
+    # 4.303 is the 97.5 % quantile of Student's distribution with two degrees of freedom.
+    half = 4.303 * 0.1 / 3**0.5
+    assert tuple(found) == pytest.approx((0.5, 0.5 - half, 0.5 + half), rel=1e-3)
+    assert tuple(metrics.over_repeats([0.7])) == (0.7, 0.7, 0.7)
