@@ -18,11 +18,18 @@ from benchmarks.protocols import attentive_probe, finetune, knn, linear_probe
 from zoo.data.transforms import Augment
 from zoo.objectives.matrix import OBJECTIVES
 from zoo.recipes.recipe import Recipe
+from zoo.recipes.vjepa_probe import SWEEP_LRS, SWEEP_WEIGHT_DECAYS
 from zoo.suggest import unknown
-from zoo.training.probe import ProbeRecipe
+from zoo.training.probe import ProbeRecipe, SweepRecipe
 
 Settings = finetune.Settings | attentive_probe.Settings | linear_probe.Settings | knn.Settings
-PROTOCOLS = {"finetune": finetune, "attentive": attentive_probe, "linear": linear_probe, "knn": knn}
+PROTOCOLS = {
+    "finetune": finetune,
+    "attentive": attentive_probe,
+    "attentive4": attentive_probe,
+    "linear": linear_probe,
+    "knn": knn,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +144,12 @@ def _budget(
     probe_steps: int,
     costs: Costs,
     small_suite: bool = False,
+    sweep: tuple[tuple[float, ...], tuple[float, ...]] = ((1e-3, 3e-4), (0.01, 0.4)),
 ) -> Budget:
-    """A budget; learning rates refer to batches of 256."""
+    """A budget; learning rates refer to batches of 256, those of probes are taken as they are.
+
+    `sweep` holds the learning rates and weight decays that the probe of four blocks chooses from.
+    """
     probes: dict[str, Settings] = {
         "attentive": attentive_probe.Settings(
             recipe=ProbeRecipe(
@@ -148,6 +159,20 @@ def _budget(
                 weight_decay=1e-2,
                 warmup_steps=probe_steps // 15,
             )
+        ),
+        # V-JEPA 2's head (arXiv 2506.09985, appendix C); all 20 heads of its grid cost too much without a GPU.
+        "attentive4": attentive_probe.Settings(
+            recipe=SweepRecipe(
+                steps=probe_steps,
+                batch_size=batch,
+                lrs=sweep[0],
+                weight_decay=sweep[1][0],
+                weight_decays=sweep[1],
+                decay_all=True,
+                warmup_steps=probe_steps // 15,
+            ),
+            num_heads=16,
+            depth=4,
         ),
         "linear": linear_probe.Settings(
             recipe=ProbeRecipe(steps=probe_steps, batch_size=256, lrs=(1e-3, 1e-2, 1e-1), weight_decay=1e-4)
@@ -200,6 +225,7 @@ BUDGETS = {
         batch=64,
         probe_steps=1000,
         costs=Costs(frames=(8, 16, 32, 64, 128, 256), batch_size=4, rounds=15),
+        sweep=(SWEEP_LRS, SWEEP_WEIGHT_DECAYS),
     ),
 }
 

@@ -34,6 +34,7 @@ USER_ERRORS = (
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.data_tools.options", "DataError"),
     ("zoo.data.workers", "WorkerError"),
+    ("zoo.training.probe", "FewVideosError"),
     ("zoo.training.feature_cache", "FeatureCacheError"),
     ("benchmarks.commands.extract", "ExtractError"),
     ("benchmarks.feature_files", "FeatureFileError"),

@@ -1,7 +1,9 @@
 """Behind `zoo eval`: build, fit a head where the protocol trains one, evaluate, store a result with all scores."""
 
+import contextlib
 import json
 import os
+import statistics
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,9 +15,10 @@ import torch
 from benchmarks import metrics
 from benchmarks.budgets import PROTOCOLS, budget
 from benchmarks.class_map import chance_alarm, keep_classes
-from benchmarks.evaluation import AS_IS, Evaluation
+from benchmarks.evaluation import AS_IS, LOW_SHOT, Evaluation
 from benchmarks.plan import plain
-from benchmarks.protocols import as_is, attentive_probe, finetune
+from benchmarks.probing import USUAL_SHARE, share_of, with_rates
+from benchmarks.protocols import as_is, attentive_probe, finetune, low_shot
 from benchmarks.protocols.common import MODEL_FILE
 from benchmarks.protocols.outcome import Outcome
 from benchmarks.provenance import now, provenance
@@ -29,6 +32,9 @@ from zoo.registry import create_model
 from zoo.training.fit import Hardware, is_first_process
 from zoo.training.log import OnStep
 from zoo.training.predictions import ATTENDED, MEAN, SOFTMAX, Predictions, ViewScores, as_rule, merge
+from zoo.training.score_log import clear_scores
+
+TRAINING_FAILURES = "unread.jsonl"
 
 
 class Told(NamedTuple):
@@ -67,7 +73,8 @@ def evaluate(one: Evaluation, *, progress: bool = False, on_step: OnStep | None 
         raise RequestError(f"protocol {one.request.protocol!r} kept no scores of views")
     predictions = merged(one, told.scores, data)
     unread = _once(predictions.failed)
-    measured = measure(predictions, one)
+    repeats = [merged(one, it, data) for it in told.repeats]
+    measured = {**over_repeats(repeats, one), **measure(predictions, one)}
     reason = no_headline(one, len(unread))
     alarm = _alarm(one, predictions)
     circumstances = provenance(threads=torch.get_num_threads())
@@ -79,7 +86,12 @@ def evaluate(one: Evaluation, *, progress: bool = False, on_step: OnStep | None 
         n_evaluated=len(predictions.rows),
         failed=[f"{failure.path}: {failure.reason}" for failure in unread],
         curves=told.curves,
-        details={**told.details, **details(one, predictions, measured, reason, alarm)},
+        details={
+            **told.details,
+            **details(one, predictions, measured, reason, alarm),
+            **of_training(told, data),
+            **of_repeats(repeats, one),
+        },
         device=f"{circumstances.device}; {device_words(one.request.hardware)}",
         versions=circumstances.versions,
         decoder=decoder_version(one.request.decoder),
@@ -92,7 +104,8 @@ def evaluate(one: Evaluation, *, progress: bool = False, on_step: OnStep | None 
         return Told(result, None, measured, reason, alarm)
     store = Store(one.request.out)
     result = replace(result, weights=_keep_weights(one, identity))
-    path = store.add(result, arrays_of(told.scores, predictions))
+    path = store.add(result, {**arrays_of(told.scores, predictions), **arrays_of_repeats(told.repeats)})
+    _sweep(work_folder(one, identity))
     return Told(Result.from_json(path.read_text(encoding="utf-8")), path, measured, reason, alarm)
 
 
@@ -135,9 +148,15 @@ def protocol_settings(one: Evaluation) -> Any:
     if one.request.protocol == AS_IS:
         precision = one.request.hardware.precision or "32-true"
         return as_is.Settings(rule=one.rule, question=one.question, precision=precision)
-    chosen = budget(one.request.budget).evaluate[one.request.protocol]
+    request = one.request
+    name = "attentive" if request.protocol == LOW_SHOT else request.protocol
+    chosen = with_rates(budget(request.budget).evaluate[name], name, request.lrs, request.weight_decays)
     if isinstance(chosen, attentive_probe.Settings):
-        return replace(chosen, across_segments=one.rule == ATTENDED)
+        chosen = replace(chosen, across_segments=one.rule == ATTENDED)
+        if request.protocol != LOW_SHOT:
+            return chosen
+        share = share_of(request.share or USUAL_SHARE)
+        return low_shot.settings_for(one.videos.records(one.task.name, one.suite.train_split), share, probe=chosen)
     if isinstance(chosen, finetune.Settings) and one.request.hardware.precision:
         return replace(chosen, recipe=replace(chosen.recipe, precision=one.request.hardware.precision))  # type: ignore[arg-type]  # checked by Lightning
     return chosen
@@ -181,6 +200,9 @@ def carry_out(
     batch_size = request.batch_size
     if isinstance(settings, finetune.Settings):
         batch_size = settings.recipe.global_batch // (processes * settings.recipe.accumulate)
+    work = work_folder(one, identity)
+    if request.protocol == "finetune":
+        work.mkdir(parents=True, exist_ok=True)
     data = VideoDataModule(
         spec=one.clip,
         train=one.videos.records(one.task.name, one.suite.train_split) if trained else (),
@@ -191,20 +213,65 @@ def carry_out(
         seed=request.seed,
         cache=one.videos.cache(progress=progress),
         decoder=request.decoder,
-        failures=FailurePolicy(in_evaluation="report"),
+        failures=FailurePolicy(
+            in_evaluation="report", log=work / TRAINING_FAILURES if request.protocol == "finetune" else None
+        ),
     )
-    shared: dict[str, Any] = {"seed": request.seed, "run_dir": work_folder(one, identity), "on_step": on_step}
+    shared: dict[str, Any] = {"seed": request.seed, "run_dir": work, "on_step": on_step, "progress": progress}
     if request.protocol == AS_IS:
-        return as_is.run(lambda: build(one), data, settings, hardware=hardware, progress=progress, **shared), data
+        return as_is.run(lambda: build(one), data, settings, hardware=hardware, **shared), data
     if request.protocol == "finetune":
         return finetune.run(lambda: build(one), data, settings, hardware=hardware, **shared), data
-    run = PROTOCOLS[request.protocol].run
-    return run(lambda: build(one), data, settings, accelerator=hardware.accelerator, **shared), data
+    run = low_shot.run if request.protocol == LOW_SHOT else PROTOCOLS[request.protocol].run
+    shared |= {"accelerator": hardware.accelerator, "features": features_folder(one)}
+    return run(lambda: build(one), data, settings, **shared), data
+
+
+def features_folder(one: Evaluation) -> Path:
+    """Folder that keeps the features of frozen networks, for all evaluations that share it."""
+    return one.request.features or one.request.out / "features"
 
 
 def work_folder(one: Evaluation, identity: Identity) -> Path:
     """Folder for what an unfinished training leaves, from which it goes on."""
     return one.request.out / "work" / identity.stem
+
+
+def _sweep(work: Path) -> None:
+    """Remove what only an unfinished evaluation needs."""
+    clear_scores(work)
+    with contextlib.suppress(OSError):
+        work.rmdir()  # empty where nothing was trained
+
+
+def of_training(told: Outcome, data: VideoDataModule) -> dict[str, Any]:
+    """How many training videos there were, and which of them could not be read, in plain values."""
+    if not data.train_records:
+        return {}
+    failed = {it.path: it.reason for it in told.unread_training} | dict(data.train_failures)
+    unread = [f"{path}: {reason}" for path, reason in failed.items()]
+    listed = len({record.path for record in data.train_records})
+    return {"training_videos": listed, "training_failed": len(unread), "training_unread": unread}
+
+
+def over_repeats(repeats: list[Predictions], one: Evaluation) -> dict[str, Interval]:
+    """The headline metric over the splits of a low-shot protocol; nothing for others."""
+    values = _headlines(repeats, one)
+    return {f"{one.task.metric}_over_splits": metrics.over_repeats(values)} if values else {}
+
+
+def of_repeats(repeats: list[Predictions], one: Evaluation) -> dict[str, Any]:
+    """The headline metric in each split, their mean and deviation (of a sample, n - 1), in plain values."""
+    values = _headlines(repeats, one)
+    if len(values) < 2:
+        return {}
+    told = {"metric": one.task.metric, "each": values, "mean": statistics.mean(values)}
+    return {"splits": {**told, "deviation": statistics.stdev(values)}}
+
+
+def _headlines(repeats: list[Predictions], one: Evaluation) -> list[float]:
+    found = (measure(it, one) for it in repeats)
+    return [it[one.task.metric].value for it in found if it]
 
 
 def _keep_weights(one: Evaluation, identity: Identity) -> str:
@@ -306,13 +373,17 @@ def details(
 
 def arrays_of(scores: ViewScores, predictions: Predictions) -> dict[str, dict[str, np.ndarray]]:
     """Scores of views and predictions of videos as they are stored."""
-    found: dict[str, dict[str, np.ndarray]] = {"views": {}, "predictions": {}}
-    for name, given in (("views", scores), ("predictions", predictions)):
-        for column, value in given._asdict().items():
-            if isinstance(value, torch.Tensor):
-                array = value.numpy()
-                found[name][column] = array if array.dtype == np.float32 else array.astype(np.int32)
-    return found
+    return {"views": _columns(scores), "predictions": _columns(predictions)}
+
+
+def arrays_of_repeats(repeats: tuple[ViewScores, ...]) -> dict[str, dict[str, np.ndarray]]:
+    """Scores of views of each split as they are stored."""
+    return {f"views_split_{split}": _columns(it) for split, it in enumerate(repeats)}
+
+
+def _columns(given: ViewScores | Predictions) -> dict[str, np.ndarray]:
+    arrays = {name: it.numpy() for name, it in given._asdict().items() if isinstance(it, torch.Tensor)}
+    return {name: it if it.dtype == np.float32 else it.astype(np.int32) for name, it in arrays.items()}
 
 
 def device_words(hardware: Hardware) -> str:

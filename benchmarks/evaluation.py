@@ -21,8 +21,10 @@ from zoo.training.fit import Hardware
 from zoo.training.predictions import ATTENDED, MEAN, SOFTMAX, as_rule
 from zoo.weight_cache import digests
 
-AS_IS = "as_is"
-EVALUATIONS = (AS_IS, *PROTOCOLS)
+AS_IS, LOW_SHOT = "as_is", "low_shot"
+EVALUATIONS = (AS_IS, *PROTOCOLS, LOW_SHOT)
+# Protocols whose head looks at all tokens, and those that give classes alone.
+ATTENTIVE, FOR_CLASSES = ("attentive", "attentive4", LOW_SHOT), ("knn", LOW_SHOT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,10 @@ class Request:
         hardware: where to compute.
         seed: of weights that start fresh and of training.
         budget: how much a protocol that trains spends.
+        share: share of the training videos of `low_shot`, such as "5%"; "" for the usual one.
+        lrs: learning rates of a probe to choose from, between commas; "" for the budget's.
+        weight_decays: likewise.
+        features: folder of the features of frozen networks; None for one in `out`.
         limit: score the first videos of the list only; the result is no headline.
         out: folder of the results.
         decoder: backend that reads videos.
@@ -71,6 +77,10 @@ class Request:
     hardware: Hardware = field(default_factory=Hardware)
     seed: int = 0
     budget: str = "quick"
+    share: str = ""
+    lrs: str = ""
+    weight_decays: str = ""
+    features: Path | None = None
     limit: int | None = None
     out: Path = Path("runs/eval")
     decoder: str = "pyav"
@@ -221,6 +231,8 @@ def resolve(request: Request, *, progress: bool = False) -> Evaluation:
     for what, name, valid in (("protocol", request.protocol, EVALUATIONS), ("budget", request.budget, BUDGETS)):
         if name not in valid:
             raise unknown(what, name, valid)
+    if request.share and request.protocol != LOW_SHOT:
+        raise RequestError(f"--share is for --protocol {LOW_SHOT}, not for {request.protocol!r}")
     suite, network = get_suite(request.suite), known(request)
     split = request.split or suite.test_split
     if split not in suite.splits:
@@ -317,7 +329,7 @@ def views_of(request: Request, task: Task, network: Network) -> tuple[ClipSpec, 
         clip = replace(clip, clips=request.clips or clip.clips, crops=request.crops or clip.crops)
     except ValueError as error:
         raise RequestError(str(error)) from None
-    attends = network.form.kind == "attentive" if request.protocol == AS_IS else request.protocol == "attentive"
+    attends = network.form.kind == "attentive" if request.protocol == AS_IS else request.protocol in ATTENTIVE
     usual = ATTENDED if attends else named.rule if named and request.protocol == AS_IS else SOFTMAX
     rule = as_rule(request.merge) if request.merge else MEAN if task.metric == "mse" else usual
     if (rule == MEAN) != (task.metric == "mse"):
@@ -328,9 +340,10 @@ def views_of(request: Request, task: Task, network: Network) -> tuple[ClipSpec, 
                 f"merge rule {rule!r} needs a head that looks at all tokens, such as --protocol attentive"
             )
         rule = SOFTMAX
-    if task.metric == "mse" and request.protocol in ("linear", "knn", "attentive"):
+    if task.metric == "mse" and request.protocol in FOR_CLASSES:
         raise RequestError(
-            f"--protocol {request.protocol} gives classes, and {task.name!r} asks for values; use finetune"
+            f"--protocol {request.protocol} gives classes, and {task.name!r} asks for values; use linear, attentive, "
+            "attentive4 or finetune"
         )
     if clip.sampling == "segments" and clip.clips > 2:
         raise RequestError(f"sampling by segments gives 1 or 2 clips, not {clip.clips}; choose other --views")

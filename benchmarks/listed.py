@@ -1,15 +1,27 @@
 """Videos of a suite as its annotation files list them: what most suites hand back once their files are read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.results import Json, digest
+from benchmarks.results import digest
 from zoo.data.cache import FrameCache
 from zoo.data.records import Record
 from zoo.suggest import unknown
 
 Lists = Mapping[tuple[str, str], Sequence[Record]]
+
+
+def hash_of(records: Sequence[Record], name_of: Callable[[Path], str]) -> str:
+    """Hash of a list: names, labels, rows, parts and targets, in order.
+
+    Args:
+        records: the list.
+        name_of: a video's name, which must not depend on where the videos lie.
+    """
+    return digest(
+        [[name_of(it.path), it.label, it.row, list(it.span) if it.span else None, it.target] for it in records]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +67,9 @@ class ListedVideos:
 
         The content of the videos is not part of it; `zoo data check` writes a manifest of that.
         """
-        return digest([self._line(record) for record in self.records(task, split)])
-
-    def _line(self, record: Record) -> list[Json]:
         # Strings, not Path: lists have up to a million lines.
-        name = record.path.as_posix().removeprefix(self.folder.as_posix().rstrip("/") + "/")
-        return [name, record.label, record.row, list(record.span) if record.span else None, record.target]
+        above = self.folder.as_posix().rstrip("/") + "/"
+        return hash_of(self.records(task, split), lambda path: path.as_posix().removeprefix(above))
 
     def classes(self, task: str) -> tuple[str, ...]:
         """Names of a task's classes."""

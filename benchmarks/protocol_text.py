@@ -3,14 +3,17 @@
 from rich.table import Table
 
 from benchmarks.budgets import budget
-from benchmarks.evaluate import protocol_settings, settings_of
+from benchmarks.evaluate import features_folder, protocol_settings, settings_of
 from benchmarks.evaluation import AS_IS, Evaluation, order_words
+from benchmarks.probing import sweep_words
+from benchmarks.protocols import low_shot
 from benchmarks.views import VIEWS
 from zoo.card import ClipSpec
 from zoo.catalogue_text import two_columns
 from zoo.data.sampling import eval_index
 from zoo.data.transforms import crop_starts, short_side_size
 from zoo.training.predictions import MERGE_RULES
+from zoo.training.probe_recipe import ProbeRecipe
 
 EXAMPLE_FRAMES, EXAMPLE_HEIGHT, EXAMPLE_WIDTH = 300, 240, 320
 METRICS = {
@@ -31,6 +34,7 @@ def protocol_table(one: Evaluation) -> Table:
     lines = {
         "network": f"{request.name}, {one.network.weights} weights",
         "protocol": f"{request.protocol}{trained}",
+        "features": "" if request.protocol in (AS_IS, "finetune") else f"kept in {features_folder(one)}",
         "task": f"{one.suite.name}, {one.task.name}: {one.task.question}",
         "frames": f"{clip.num_frames} per clip, {clip.sampling}{stride}",
         f"clips of {EXAMPLE_FRAMES} frames": "\n".join(clip_lines(clip)),
@@ -52,8 +56,14 @@ def protocol_table(one: Evaluation) -> Table:
 
 
 def _budget(one: Evaluation) -> str:
-    recipe = getattr(protocol_settings(one), "recipe", None)
-    return f"budget {budget(one.request.budget).name}" + (f", {recipe.steps} steps" if recipe else "")
+    settings, few = protocol_settings(one), ""
+    if isinstance(settings, low_shot.Settings):
+        few = f", {100 * settings.share:g} % of the videos in {len(settings.subsets)} splits"
+        settings = settings.probe
+    recipe = getattr(settings, "recipe", None)
+    words = f", {recipe.steps} steps" if recipe else ""
+    sweep = f", {sweep_words(recipe)}" if isinstance(recipe, ProbeRecipe) else ""
+    return f"budget {budget(one.request.budget).name}{words}{few}{sweep}"
 
 
 def _whose(name: str) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.commands.numbers import counting, positive
 
@@ -20,10 +20,13 @@ examples:
   zoo eval videomamba_tiny.k400_f8_res224 --pretrained --suite k400 --data /data/k400 --dry-run
   zoo eval videomamba_tiny.k400_f8_res224 --pretrained --suite k400 --data /data/k400 --workers 8
   zoo eval vit_pico --suite digits --task order --protocol linear --budget smoke
+  zoo eval NAME --suite ssv2 --data /data/ssv2 --protocol attentive4 --features /scratch/features
+  zoo eval NAME --suite k400 --data /data/k400 --protocol low_shot --share 5%
   torchrun --nproc-per-node 8 -m benchmarks.cli eval NAME ... --devices 8     see benchmarks/launch/
 
 Any video that cannot be read means no headline number, a list of them and exit status 1, unless --tolerate says
-otherwise."""
+otherwise. Stop it with Ctrl-C at any time: the same command goes on where it stopped. Features of frozen networks are
+kept and read again by the next probe; delete their folder when it is no longer needed."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +40,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     weights.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights of yours")
     weights.add_argument("--pretrained", action="store_true", help="released weights; random ones without either")
     parser.add_argument(
-        "--protocol", default="as_is", metavar="{as_is,linear,knn,attentive,finetune}", help="what is trained (as_is)"
+        "--protocol",
+        default="as_is",
+        metavar="{as_is,linear,knn,attentive,attentive4,low_shot,finetune}",
+        help="what is trained (as_is)",
     )
+    parser.add_argument("--share", default="", metavar="PERCENT", help="of the training videos, for low_shot (10%%)")
+    parser.add_argument("--lrs", default="", metavar="N,N", help="rates that a probe chooses from (the budget's)")
+    parser.add_argument("--weight-decays", default="", metavar="N,N", help="likewise, each with every rate")
+    parser.add_argument("--features", type=Path, metavar="DIR", help="features of frozen networks (OUT/features)")
     parser.add_argument("--budget", default="quick", metavar="{smoke,quick,full}", help="how long to train (quick)")
     parser.add_argument("--views", default="", metavar="NAME", help="test views of a paper, such as videomae_k400")
     parser.add_argument("--clips", type=positive, metavar="N", help="temporal clips per video")
@@ -115,10 +125,39 @@ def request_of(arguments: argparse.Namespace) -> "Request":
         hardware=hardware,
         seed=arguments.seed,
         budget=arguments.budget,
+        share=arguments.share,
+        lrs=arguments.lrs,
+        weight_decays=arguments.weight_decays,
+        features=arguments.features,
         limit=arguments.limit,
         out=arguments.out,
         decoder=arguments.decoder,
     )
+
+
+def training_lines(details: "dict[str, Any]") -> list[str]:
+    """What a result tells of its training, as lines for a person."""
+    lines = [
+        f"features of the {name} list: {details[f'features_{name}']}"
+        for name in ("train", "test")
+        if f"features_{name}" in details
+    ]
+    if details.get("batches_read"):
+        lines.append(f"{details['batches_read']} batches of the test list were scored by the run before")
+    if details.get("training_failed"):
+        lines.append(f"{details['training_failed']} of {details['training_videos']} training videos were left out:")
+        lines += [f"  unreadable: {line}" for line in details["training_unread"]]
+    if any(name.startswith("held_out_") for name in details):
+        decay = f", weight decay {details['weight_decay']:g}" if "weight_decay" in details else ""
+        lines.append(f"chosen on held-out training videos: learning rate {details['lr']:g}{decay}")
+    if "splits" in details:
+        told = details["splits"]
+        each = ", ".join(f"{100 * value:.2f}" for value in told["each"])
+        lines.append(
+            f"{told['metric']} over {len(told['each'])} splits: {100 * told['mean']:.2f} %, deviation "
+            f"{100 * told['deviation']:.2f} (each: {each}); the other numbers are those of the median split"
+        )
+    return lines
 
 
 def _show(console: "Console", one: "Evaluation", told: "Told") -> None:
@@ -128,6 +167,8 @@ def _show(console: "Console", one: "Evaluation", told: "Told") -> None:
     failed = len(result.failed)
     account = f"{result.n_evaluated} scored + {failed} failed = {result.n_expected} videos of {one.suite.name}"
     console.print(f"{one.request.name} on {one.task.name} ({one.split}): {account}", highlight=False)
+    for line in training_lines(result.details):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for line in result.failed:
         console.print(f"  failed: {line}", highlight=False, markup=False)
     if told.reason:

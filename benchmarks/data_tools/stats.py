@@ -16,7 +16,7 @@ from benchmarks.data_tools.check import Entry, Job, entry_of, read_manifest, sta
 from benchmarks.data_tools.listing import NO_TASK, Listing
 from benchmarks.data_tools.options import DataError
 from benchmarks.data_tools.pool import each, shown
-from benchmarks.results import digest
+from benchmarks.listed import hash_of
 from zoo.data.decode import DecodeError, Limits, probe
 from zoo.data.records import Record
 
@@ -137,7 +137,7 @@ def _one(listing: Listing, name: str, split: str, records: Sequence[Record]) -> 
         targets=range_of([record.target for record in records if record.target is not None]),
         copies=tuple(copy for copy, length in known.items() if length in (len(labels), len(records))),
         known=known,
-        split_hash=_hash(listing, name, split, records),
+        split_hash=listing.videos.split_hash(name, split) if listing.videos else hash_of(records, listing.name_of),
     )
 
 
@@ -148,13 +148,6 @@ def _class_names(listing: Listing, name: str, least: int) -> list[str]:
         return [str(label) for label in range(least)]
     names = list(listing.videos.classes(name)) or list(task.classes)
     return names + [str(label) for label in range(len(names), max(least, task.num_classes))]
-
-
-def _hash(listing: Listing, task: str, split: str, records: Sequence[Record]) -> str:
-    if listing.videos is not None:
-        return listing.videos.split_hash(task, split)
-    # The same values in the same order as ListedVideos.split_hash.
-    return digest([[listing.name_of(it.path), it.label, it.row, None, it.target] for it in records])
 
 
 def overlaps(listing: Listing) -> list[Overlap]:

@@ -52,7 +52,7 @@ def run(
         data: test clips.
         settings: what shapes the numbers.
         seed: of weights that start fresh.
-        run_dir: unused, because nothing is trained.
+        run_dir: folder of this run, for scores as they come; an evaluation that stopped there goes on.
         on_step: unused likewise.
         accelerator: as Lightning's Trainer takes it.
         hardware: where to compute, in its place.
@@ -69,7 +69,7 @@ def run(
         clips=spec.clips,
         question=settings.question,
     )
-    evaluate(module, data, hardware=on, progress=progress)
+    evaluate(module, data, hardware=on, progress=progress, run_dir=run_dir)
     return outcome(
         scores_of(module),
         data,
@@ -77,5 +77,5 @@ def run(
         num_views=spec.crops if settings.rule == ATTENDED else None,
         curves=[],
         seconds=time.perf_counter() - start,
-        details={},
+        details={"batches_read": module.batches_read},
     )

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.protocols.common import Fitted, banks, build, keep_model, outcome_of, with_head
+from benchmarks.protocols.common import Banks, Fitted, banks, build, keep_model, outcome_of, with_head
 from benchmarks.protocols.outcome import Outcome
 from heads.attentive import AttentiveHead
-from zoo.card import Classifier
+from zoo.card import Classifier, ClipSpec
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
-from zoo.training.features import FeatureBank
 from zoo.training.log import OnStep
-from zoo.training.predictions import ATTENDED, SOFTMAX
+from zoo.training.predictions import ATTENDED, MEAN, SOFTMAX
 from zoo.training.probe import ProbeRecipe, probe, score
 
 RECIPE = ProbeRecipe(steps=300, batch_size=64, lrs=(3e-4, 1e-3, 3e-3), weight_decay=1e-2, warmup_steps=20)
@@ -59,6 +58,7 @@ def run(
     on_step: OnStep | None = None,
     accelerator: str = "auto",
     features: Path | None = None,
+    progress: bool = False,
 ) -> Outcome:
     """Train the head on features of the training list, predict the test list.
 
@@ -71,9 +71,10 @@ def run(
         on_step: called with the step and its values.
         accelerator: where features are computed, in Lightning's words.
         features: folder that keeps features on disk; None keeps them in memory.
+        progress: show bars.
     """
     start, whole = time.perf_counter(), build(model, seed)
-    train, test = banks(
+    source = banks(
         whole,
         data,
         pool=None,
@@ -81,37 +82,37 @@ def run(
         accelerator=accelerator,
         layers=settings.layers,
         features=features,
+        progress=progress,
     )
-    found = fit(whole, train, test, settings, clips=data.spec.clips, crops=data.spec.crops, seed=seed, on_step=on_step)
+    found = fit(whole, source, settings, spec=data.spec, seed=seed, on_step=on_step, progress=progress)
     if found.model is not None:
         keep_model(found.model, data, run_dir)
-    return outcome_of(found, data, seconds=time.perf_counter() - start)
+    return outcome_of(found, data, source, seconds=time.perf_counter() - start)
 
 
 def fit(
     whole: VideoModel,
-    train: FeatureBank,
-    test: FeatureBank,
+    source: Banks,
     settings: Settings,
     *,
-    clips: int,
-    crops: int,
+    spec: ClipSpec,
     seed: int,
     on_step: OnStep | None = None,
+    progress: bool = False,
 ) -> Fitted:
     """The head trained on a bank.
 
     Args:
         whole: says how many classes there are.
-        train: tokens of the training list, or a part of it.
-        test: of the test list.
-        settings: what shapes the numbers.
-        clips: temporal clips per video.
-        crops: spatial crops per clip.
+        source: tokens of the training list, or a part of it, and of the test list.
+        settings: what shapes the numbers; values are asked for of each clip and averaged, whatever they say.
+        spec: says how many clips and crops there are.
         seed: of weights that start fresh, order and held-out videos.
         on_step: called with the step and its values.
+        progress: show bars.
     """
-    joins = settings.across_segments and clips > 1
+    train, test, clips, crops = source.train, source.test, spec.clips, spec.crops
+    joins = settings.across_segments and clips > 1 and train.targets is None
     if joins:
         train, test = train.across_segments(clips, crops), test.across_segments(clips, crops)
 
@@ -124,7 +125,7 @@ def fit(
             blocks=settings.blocks,
         )
 
-    found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step)
+    found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step, progress=progress)
     scores = score(found.head, test, batch_size=settings.recipe.batch_size)
     model = None
     if not joins and settings.layers is None:  # a model looks at one clip, with its last block
@@ -136,5 +137,5 @@ def fit(
             blocks=settings.blocks,
         )
         model = with_head(whole, found.head, form)
-    rule, num_views = (ATTENDED, crops) if joins else (SOFTMAX, None)
+    rule, num_views = (ATTENDED, crops) if joins else (SOFTMAX if train.targets is None else MEAN, None)
     return Fitted(model, scores, found.curves, found.details(), rule, num_views)

@@ -11,9 +11,11 @@ from backbones.contract import Pool
 from benchmarks.protocols.outcome import Outcome
 from heads.attentive import AttentiveHead
 from heads.linear import LinearHead
+from zoo.batch import Unread
 from zoo.card import Classifier
 from zoo.checkpoints import save_checkpoint
 from zoo.data.datamodule import VideoDataModule
+from zoo.data.loading import Failure, require_few
 from zoo.model import VideoModel
 from zoo.training.feature_cache import cached_features
 from zoo.training.features import FeatureBank, device_of, extract
@@ -28,6 +30,13 @@ class Banks(NamedTuple):
 
     train: FeatureBank
     test: FeatureBank
+
+    def details(self) -> dict[str, float | int | str]:
+        """Where the features came from, in plain values."""
+        return {
+            f"features_{name}": "computed" if bank.read_from is None else f"read from {bank.read_from}"
+            for name, bank in self._asdict().items()
+        }
 
 
 def build(model: Callable[[], VideoModel], seed: int) -> VideoModel:
@@ -46,8 +55,12 @@ def banks(
     accelerator: str,
     layers: Sequence[int] | None = None,
     features: Path | None = None,
+    progress: bool = False,
 ) -> Banks:
     """Features of every view of both lists, without augmentation.
+
+    Videos of the training list that cannot be read are left out and named by its bank, up to the share that the policy
+    of `data` allows.
 
     Args:
         model: only its backbone is used.
@@ -57,14 +70,25 @@ def banks(
         accelerator: where to compute, in Lightning's words.
         layers: blocks whose normed outputs are joined along the tokens; None for the last one.
         features: folder that keeps features on disk, see `zoo.training.feature_cache`; None keeps them in memory.
+        progress: show bars, for features on disk.
+
+    Raises:
+        UnreadableVideoError: when too many training videos cannot be read.
     """
-    options: dict[str, Any] = {"pool": pool, "device": device_of(accelerator), "layers": layers}
-    found = (
-        extract(model.backbone, data.eval_dataloader(records), max_bytes=max_bytes, **options)
-        if features is None
-        else cached_features(model, data, records, features, **options)
-        for records in (data.train_records, data.test_records)
-    )
+    listed, limit = len(data.train_records), data.policy.limit
+
+    def few(failed: Sequence[Unread]) -> None:
+        once = {it.path: it.reason for it in failed}
+        require_few([Failure(*it) for it in once.items()], listed=listed, limit=limit)
+
+    found = []
+    for records, check in ((data.train_records, few), (data.test_records, None)):
+        options: dict[str, Any] = {"pool": pool, "device": device_of(accelerator), "layers": layers, "check": check}
+        found.append(
+            extract(model.backbone, data.eval_dataloader(records), max_bytes=max_bytes, **options)
+            if features is None
+            else cached_features(model, data, records, features, progress=progress, **options)
+        )
     return Banks(*found)
 
 
@@ -88,17 +112,18 @@ class Fitted(NamedTuple):
     num_views: int | None = None
 
 
-def outcome_of(found: Fitted, data: VideoDataModule, *, seconds: float) -> Outcome:
+def outcome_of(found: Fitted, data: VideoDataModule, source: Banks, *, seconds: float) -> Outcome:
     """A fitted head's scores of the test list as an outcome."""
-    return outcome(
+    made = outcome(
         found.scores,
         data,
         rule=found.rule,
         num_views=found.num_views,
         curves=found.curves,
         seconds=seconds,
-        details=found.details,
+        details={**found.details, **source.details()},
     )
+    return replace(made, unread_training=source.train.failed)
 
 
 def keep_model(model: VideoModel, data: VideoDataModule, run_dir: Path) -> None:

@@ -43,6 +43,7 @@ def run(
     on_step: OnStep | None = None,
     accelerator: str = "auto",
     hardware: Hardware | None = None,
+    progress: bool = False,
 ) -> Outcome:
     """Train on the training list, then predict the test list with all views of the data module's spec.
 
@@ -55,6 +56,7 @@ def run(
         on_step: called with the step and its values.
         accelerator: as Lightning's Trainer takes it.
         hardware: where to compute, in its place.
+        progress: show bars, of the training only where nobody else is told of its steps.
     """
     on = hardware or Hardware(accelerator=accelerator)
     start = time.perf_counter()
@@ -70,10 +72,10 @@ def run(
         data,
         run_dir=run_dir,
         checkpoint_every=settings.checkpoint_every,
-        progress=on_step,
+        progress="bar" if progress and on_step is None else on_step,
         hardware=on,
     )
-    evaluate(module, data, hardware=on)
+    evaluate(module, data, hardware=on, progress=progress, run_dir=run_dir)
     if is_first_process():
         keep_model(module.model, data, run_dir)
     return outcome(
@@ -87,5 +89,6 @@ def run(
             "clips_seen": settings.recipe.steps * settings.recipe.global_batch * settings.recipe.repeats,
             "peak_lr": module.schedule.peak,
             "resumed_from": report.resumed_from,
+            "batches_read": module.batches_read,
         },
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.protocols.common import banks, build, outcome
+from benchmarks.protocols.common import Fitted, banks, build, outcome_of
 from benchmarks.protocols.outcome import Outcome
 from heads.knn import KNN
 from zoo.data.datamodule import VideoDataModule
@@ -39,6 +39,7 @@ def run(
     on_step: OnStep | None = None,
     accelerator: str = "auto",
     features: Path | None = None,
+    progress: bool = False,
 ) -> Outcome:
     """Let the training clips nearest to each test clip vote.
 
@@ -51,14 +52,23 @@ def run(
         on_step: called once, when the features are there.
         accelerator: where features are computed, in Lightning's words.
         features: folder that keeps features on disk; None keeps them in memory.
+        progress: show bars.
     """
     start, whole = time.perf_counter(), build(model, seed)
     pool = whole.pool
-    train, test = banks(
-        whole, data, pool=pool, max_bytes=settings.max_bytes, accelerator=accelerator, features=features
+    source = banks(
+        whole,
+        data,
+        pool=pool,
+        max_bytes=settings.max_bytes,
+        accelerator=accelerator,
+        features=features,
+        progress=progress,
     )
+    train, test = source
     if on_step is not None:
         on_step(1, {"step": 1})
     head = KNN(whole.num_classes, pool="mean", k=settings.k, temperature=settings.temperature)
     scores = score(head.fit(train.tokens[:, 0], train.labels), test, batch_size=head.chunk)
-    return outcome(scores, data, curves=[], seconds=time.perf_counter() - start, details={"k": settings.k})
+    found = Fitted(None, scores, [], {"k": settings.k})
+    return outcome_of(found, data, source, seconds=time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Linear probe: one linear layer on the pooled features of a frozen backbone.
+"""Linear probe: one linear layer on the pooled features of a frozen backbone, for classes or a value.
 
 Features are computed once, without augmentation, and standardised by the mean and deviation of the training features,
 as the batch norm without parameters does in MAE's linear probes (arXiv 2111.06377, appendix A.1).
@@ -17,6 +17,7 @@ from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
 from zoo.training.features import FeatureBank
 from zoo.training.log import OnStep
+from zoo.training.predictions import MEAN, SOFTMAX
 from zoo.training.probe import ProbeRecipe, fold_standardization, probe, score
 
 RECIPE = ProbeRecipe(steps=400, batch_size=256, lrs=(1e-3, 1e-2, 1e-1), weight_decay=1e-4)
@@ -46,6 +47,7 @@ def run(
     on_step: OnStep | None = None,
     accelerator: str = "auto",
     features: Path | None = None,
+    progress: bool = False,
 ) -> Outcome:
     """Train the layer on features of the training list, predict the test list.
 
@@ -58,15 +60,22 @@ def run(
         on_step: called with the step and its values.
         accelerator: where features are computed, in Lightning's words.
         features: folder that keeps features on disk; None keeps them in memory.
+        progress: show bars.
     """
     start, whole = time.perf_counter(), build(model, seed)
-    train, test = banks(
-        whole, data, pool=whole.pool, max_bytes=settings.max_bytes, accelerator=accelerator, features=features
+    source = banks(
+        whole,
+        data,
+        pool=whole.pool,
+        max_bytes=settings.max_bytes,
+        accelerator=accelerator,
+        features=features,
+        progress=progress,
     )
-    found = fit(whole, train, test, settings, seed=seed, on_step=on_step)
+    found = fit(whole, source.train, source.test, settings, seed=seed, on_step=on_step, progress=progress)
     if found.model is not None:
         keep_model(found.model, data, run_dir)
-    return outcome_of(found, data, seconds=time.perf_counter() - start)
+    return outcome_of(found, data, source, seconds=time.perf_counter() - start)
 
 
 def fit(
@@ -77,6 +86,7 @@ def fit(
     *,
     seed: int,
     on_step: OnStep | None = None,
+    progress: bool = False,
 ) -> Fitted:
     """The layer trained on a bank.
 
@@ -87,16 +97,23 @@ def fit(
         settings: what shapes the numbers.
         seed: of weights that start fresh, order and held-out videos.
         on_step: called with the step and its values.
+        progress: show bars.
     """
     pool, dim, num_classes = whole.pool, whole.embed_dim, whole.num_classes
     mean, std = train.tokens.mean((0, 1)), train.tokens.std((0, 1)).clamp(min=EPSILON)
     scaled = [replace(bank, tokens=(bank.tokens - mean) / std) for bank in (train, test)]
     # Pooled features are one token, whose mean it is itself.
     found = probe(
-        lambda: LinearHead(dim, num_classes, pool="mean"), scaled[0], settings.recipe, seed=seed, on_step=on_step
+        lambda: LinearHead(dim, num_classes, pool="mean"),
+        scaled[0],
+        settings.recipe,
+        seed=seed,
+        on_step=on_step,
+        progress=progress,
     )
     scores = score(found.head, scaled[1], batch_size=settings.recipe.batch_size)
     fold_standardization(found.head.get_submodule("linear"), mean, std)
     head = LinearHead(dim, num_classes, pool=pool)
     head.load_state_dict(found.head.state_dict())
-    return Fitted(with_head(whole, head, Classifier(pool=pool)), scores, found.curves, found.details())
+    rule = SOFTMAX if scores.targets is None else MEAN
+    return Fitted(with_head(whole, head, Classifier(pool=pool)), scores, found.curves, found.details(), rule)

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.protocols import attentive_probe, linear_probe
@@ -37,7 +37,7 @@ class Settings:
 
     Attributes:
         share: share of the training videos that a head sees.
-        subsets: hash of the rows of each split.
+        subsets: hash of the rows of each split; its place is its seed.
         probe: the head and how it is trained, attentive as published or linear.
     """
 
@@ -106,23 +106,25 @@ def run(
     on_step: OnStep | None = None,
     accelerator: str = "auto",
     features: Path | None = None,
+    progress: bool = False,
 ) -> Outcome:
     """Train a head on each split, predict the test list with each.
 
     The outcome is that of the split with the median accuracy, so that its intervals and paired tests are those of one
-    head; `details` has the accuracy of each split, their mean and their deviation (of a sample, n - 1), and `run_dir`
-    the predictions of each.
+    head; `details` has the accuracy of each split, their mean and their deviation (of a sample, n - 1), and `repeats`
+    the scores of each.
 
     Args:
         model: builds the model whose backbone is probed; its head only says how many classes there are.
         data: training and test clips.
         settings: what shapes the numbers, made for this training list.
         seed: of weights that start fresh, order and held-out videos; the same for every split.
-        run_dir: folder for the predictions, and the model of the median split.
+        run_dir: folder for the model of the median split.
         on_step: called with the step and its values, anew in each split.
         accelerator: where features are computed, in Lightning's words.
         features: folder that keeps features of the whole list on disk, for all shares; None keeps those of the splits
             in memory.
+        progress: show bars.
 
     Raises:
         ValueError: for settings that were made for another list.
@@ -131,11 +133,11 @@ def run(
     chosen = [subset(data.train_records, settings.share, split=split) for split in range(len(settings.subsets))]
     if tuple(map(_hash, chosen)) != settings.subsets:
         raise ValueError("these settings were made for another training list; make them anew with settings_for")
-    train, test = _features(whole, data, settings, chosen, accelerator=accelerator, features=features)
-    found = [_fit(whole, _of(train, rows), test, settings, data, seed, on_step) for rows in chosen]
-    outcomes = [outcome_of(it, data, seconds=time.perf_counter() - start) for it in found]
+    source = _features(whole, data, settings, chosen, accelerator=accelerator, features=features, progress=progress)
+    parts = [source._replace(train=_of(source.train, rows)) for rows in chosen]
+    found = [_fit(whole, part, settings, data, seed=seed, on_step=on_step, progress=progress) for part in parts]
+    outcomes = [outcome_of(it, data, source, seconds=time.perf_counter() - start) for it in found]
     accuracies = [it.accuracy for it in outcomes]
-    _keep_predictions(outcomes, run_dir)
     middle = accuracies.index(statistics.median_low(accuracies))
     if (kept := found[middle].model) is not None:
         keep_model(kept, data, run_dir)
@@ -143,6 +145,7 @@ def run(
     return replace(
         told,
         seconds=time.perf_counter() - start,
+        repeats=tuple(it.scores for it in found),
         details={**told.details, **_details(accuracies, chosen, settings)},
     )
 
@@ -155,6 +158,7 @@ def _features(
     *,
     accelerator: str,
     features: Path | None,
+    progress: bool,
 ) -> Banks:
     """Features of all videos that a split needs, and of the test list."""
     needed = copy.copy(data)
@@ -170,6 +174,7 @@ def _features(
         accelerator=accelerator,
         layers=None if isinstance(settings.probe, linear_probe.Settings) else settings.probe.layers,
         features=features,
+        progress=progress,
     )
 
 
@@ -188,36 +193,22 @@ def _details(
 
 def _fit(
     whole: VideoModel,
-    train: FeatureBank,
-    test: FeatureBank,
+    source: Banks,
     settings: Settings,
     data: VideoDataModule,
+    *,
     seed: int,
     on_step: OnStep | None,
+    progress: bool,
 ) -> Fitted:
+    options: dict[str, Any] = {"seed": seed, "on_step": on_step, "progress": progress}
     if isinstance(settings.probe, linear_probe.Settings):
-        return linear_probe.fit(whole, train, test, settings.probe, seed=seed, on_step=on_step)
-    return attentive_probe.fit(
-        whole,
-        train,
-        test,
-        settings.probe,
-        clips=data.spec.clips,
-        crops=data.spec.crops,
-        seed=seed,
-        on_step=on_step,
-    )
+        return linear_probe.fit(whole, source.train, source.test, settings.probe, **options)
+    return attentive_probe.fit(whole, source, settings.probe, spec=data.spec, **options)
 
 
 def _of(bank: FeatureBank, rows: Sequence[int]) -> FeatureBank:
     return bank.select(torch.isin(bank.rows, torch.tensor(rows)).nonzero()[:, 0])
-
-
-def _keep_predictions(outcomes: Sequence[Outcome], run_dir: Path) -> None:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    for split, it in enumerate(outcomes):
-        arrays = {name: getattr(it, name).numpy() for name in ("probabilities", "labels", "rows")}
-        np.savez(run_dir / f"predictions_split_{split}.npz", **arrays)
 
 
 def _hash(rows: Sequence[int]) -> str:

@@ -33,7 +33,10 @@ class Outcome:
         expected: number of videos in the test list; `rows` is shorter when some could not be scored.
         targets: what a regression should give; None where classes are asked for, and `probabilities` then are values.
         unread: the videos that could not be scored, and why, as far as the evaluation itself found out.
+        unread_training: the training videos that were left out of a probe because they could not be read, and why.
         scores: of every view, before merging; None where there are no views.
+        repeats: likewise in each repeat of an experiment, such as a low-shot split, of which one is told in full; empty
+            where there is one only.
         curves: what was logged while training, one dict per logged step ("step" is always there; the first optimiser
             step is 1), in order.
         seconds: wall-clock time of training and evaluation.
@@ -48,7 +51,9 @@ class Outcome:
     seconds: float
     targets: Float32[Tensor, "videos"] | None = None
     unread: tuple[Unread, ...] = ()
+    unread_training: tuple[Unread, ...] = ()
     scores: ViewScores | None = None
+    repeats: tuple[ViewScores, ...] = ()
     details: dict[str, float | int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

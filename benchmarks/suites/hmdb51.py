@@ -12,14 +12,14 @@ import re
 from pathlib import Path
 
 from benchmarks.listed import ListedVideos
-from benchmarks.suite import Suite, SuiteError, Task
+from benchmarks.suite import Suite, SuiteError
 from benchmarks.suites import layouts
 from benchmarks.suites.finding import ANNOTATIONS, Finder, moved
+from benchmarks.suites.three_splits import NUMBERS, QUIRK, tasks_of
 from zoo.data.records import Record
 from zoo.data.tables import Table, read_columns
 
 NUM_CLASSES = 51
-NUMBERS = (1, 2, 3)
 URL = "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/"
 LISTS = ("testTrainMulti_7030_splits", "test_train_splits", "splits", *ANNOTATIONS)
 FOLDERS = ("", "videos", "hmdb51_org")
@@ -92,23 +92,13 @@ def _records(finder: Finder, tables: dict[str, Table], split: str) -> list[Recor
 SUITE = Suite(
     name="hmdb51",
     description="HMDB51: actions of people in short clips, most of them from films.",
-    tasks=tuple(
-        Task(
-            name=f"split{number}",
-            question=f"Which of 51 actions does the clip show? Split {number} of 3.",
-            num_outputs=NUM_CLASSES,
-            sampling=None,
-            clips=None,
-            crops=None,
-        )
-        for number in NUMBERS
-    ),
+    tasks=tasks_of(NUM_CLASSES),
     splits=("train", "test"),
     test_split="test",
     licence="CC BY 4.0 for the annotations (from memory); the clips belong to the films' owners",
     source="Kuehne et al. 2011 (ICCV); format from the authors' split_readme.txt as public repositories quote it",
     quirks=(
-        "Papers print the mean over the three splits, or split 1 alone: say which.",
+        QUIRK,
         "A video that a list marks with 0 is neither trained nor tested on.",
     ),
     prepare=prepare,

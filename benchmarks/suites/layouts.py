@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable
 
 from benchmarks.layout import Layout, Plan, Video, made_up_id, table_text, video_of
+from benchmarks.suites.three_splits import NUMBERS
 from zoo.data.labels import order
 
 # Clips of Kinetics are ten seconds long; fewer show as much here.
 KINETICS_S, SSV2_S, MIT_S, UCF_S, HMDB_S, GYM_S = 4.0, 3.0, 3.0, 4.0, 3.0, 2.0
 SSV2_FPS = 12
 NUM_MOMENTS, NUM_IMAGENET, NUM_UCF, NUM_HMDB, NUM_GYM = 339, 1000, 101, 51, 288
-SPLITS_OF_THREE = (1, 2, 3)
 
 Rows = list[tuple[object, ...]]
 
@@ -126,7 +126,7 @@ def ucf101(plan: Plan) -> Layout:
             path = f"{name}/v_{name}_g{first:02d}_c{1 + number // plan.classes:02d}.avi"
             lines[split].append(f"{path} {label + 1}\r\n" if split == "train" else f"{path}\r\n")
             videos.append(_video(f"UCF-101/{path}", label, plan, UCF_S, test=split == "test"))
-    for number in SPLITS_OF_THREE:
+    for number in NUMBERS:
         files |= {f"ucfTrainTestlist/{split}list{number:02d}.txt": "".join(found) for split, found in lines.items()}
     return Layout(files=files, videos=tuple(videos))
 
@@ -144,7 +144,7 @@ def hmdb51(plan: Plan) -> Layout:
     files = {
         f"testTrainMulti_7030_splits/{name}_test_split{split}.txt": "".join(f"{file} {role} \n" for file, role in found)
         for name, found in roles.items()
-        for split in SPLITS_OF_THREE
+        for split in NUMBERS
     }
     return Layout(files=files, videos=tuple(videos))
 

@@ -11,14 +11,14 @@ tools/data/parse_file_list.py and from the readers of several public repositorie
 from pathlib import Path
 
 from benchmarks.listed import ListedVideos
-from benchmarks.suite import Suite, Task
+from benchmarks.suite import Suite
 from benchmarks.suites import layouts
 from benchmarks.suites.finding import Finder, moved, numbered_names
+from benchmarks.suites.three_splits import NUMBERS, QUIRK, tasks_of
 from zoo.data.records import Record
 from zoo.data.tables import Row, read_columns
 
 NUM_CLASSES = 101
-NUMBERS = (1, 2, 3)
 URL = "https://www.crcv.ucf.edu/data/UCF101.php"
 INSIDE = ("ucfTrainTestlist",)
 FOLDERS = ("UCF-101", "videos", "")
@@ -83,23 +83,13 @@ SIZES = {
 SUITE = Suite(
     name="ucf101",
     description="UCF101: actions of people, many of them sports, in clips of about seven seconds from YouTube.",
-    tasks=tuple(
-        Task(
-            name=f"split{number}",
-            question=f"Which of 101 actions does the clip show? Split {number} of 3.",
-            num_outputs=NUM_CLASSES,
-            sampling=None,
-            clips=None,
-            crops=None,
-        )
-        for number in NUMBERS
-    ),
+    tasks=tasks_of(NUM_CLASSES),
     splits=("train", "test"),
     test_split="test",
     licence="not stated; the videos belong to their authors on YouTube",
     source="Soomro et al. 2012 (arXiv 1212.0402); format from public readers of it",
     quirks=(
-        "Papers print the mean over the three splits, or split 1 alone: say which.",
+        QUIRK,
         "Clips of one group (gNN in their names) come from one video; the splits keep groups together.",
         "Files of HandstandPushups are called v_HandStandPushups_*; some copies spell folder or lists otherwise, and "
         "such videos are reported as missing.",

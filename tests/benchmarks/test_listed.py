@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.listed import ListedVideos
+from benchmarks.listed import ListedVideos, hash_of
 from zoo.data.records import Record, Span
 
 FOLDER = Path("/videos")
@@ -33,6 +33,11 @@ def test_the_split_hash_does_not_depend_on_where_the_videos_lie():
 def test_the_split_hash_changes_with_whatever_changes_a_number(change):
     changed = [TRAIN[0], TRAIN[1]._replace(**change), TRAIN[2]]
     assert listed(changed).split_hash("t", "train") != listed().split_hash("t", "train")
+
+
+def test_a_list_is_hashed_by_the_names_it_is_given():
+    assert hash_of(TRAIN, lambda path: path.name) == listed().split_hash("t", "train")
+    assert hash_of(TRAIN, lambda path: path.stem) != listed().split_hash("t", "train")
 
 
 def test_a_list_that_does_not_exist_names_the_closest():

@@ -238,3 +238,11 @@ def test_the_headline_is_the_metric_of_the_task():
     among_five = metrics.hits_of("recall5", probabilities, labels)[None]
     assert metrics.estimate("recall5", among_five, labels) == 1.0
     assert next(iter(metrics.of_classes(probabilities, labels, headline="mean_class"))) == "mean_class"
+
+
+def test_the_mean_over_repeats_has_students_interval():
+    found = metrics.over_repeats([0.4, 0.5, 0.6])
+    # 4.303 is the 97.5 % quantile of Student's distribution with two degrees of freedom.
+    half = 4.303 * 0.1 / 3**0.5
+    assert tuple(found) == pytest.approx((0.5, 0.5 - half, 0.5 + half), rel=1e-3)
+    assert tuple(metrics.over_repeats([0.7])) == (0.7, 0.7, 0.7)

@@ -71,6 +71,9 @@ class VideoDataModule(lightning.LightningDataModule):
         failures: what happens to videos that cannot be read.
         worker_timeout_s: longest time that a loading process may spend on one video before the run ends, in seconds.
 
+    Attributes:
+        scored: batches of the test list that an interrupted evaluation scored; set by `zoo.training.fit.evaluate`.
+
     Raises:
         ValueError: for sizes and times that are not positive, or flips that the spec forbids.
     """
@@ -107,6 +110,7 @@ class VideoDataModule(lightning.LightningDataModule):
         self.reader = Reader(cache, decoder)
         self.policy = failures or FailurePolicy()
         self.log = FailureLog(len(self.train_records), limit=self.policy.limit, file=self.policy.log)
+        self.scored: frozenset[int] = frozenset()
 
     @property
     def train_failures(self) -> list[Failure]:
@@ -157,10 +161,14 @@ class VideoDataModule(lightning.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """All views of the test list."""
-        return self.eval_dataloader(self.test_records)
+        return self.eval_dataloader(self.test_records, done=self.scored)
 
-    def eval_dataloader(self, records: Sequence[Record]) -> DataLoader[Batch]:
+    def eval_dataloader(self, records: Sequence[Record], *, done: frozenset[int] = frozenset()) -> DataLoader[Batch]:
         """All views of any list, without augmentation, in order; features of the training list come from here.
+
+        Args:
+            records: the list.
+            done: numbers of batches to leave out, see `EachOnce`.
 
         Raises:
             ValueError: for an empty list.
@@ -174,7 +182,7 @@ class VideoDataModule(lightning.LightningDataModule):
             refuse(split_failures(records, self.reader.cache)[1])
         rank, world = self._process()
         videos = max(1, self.batch_size // (self.spec.clips * self.spec.crops))
-        batches = EachOnce(length=len(records), batch_size=videos, rank=rank, world=world)
+        batches = EachOnce(length=len(records), batch_size=videos, rank=rank, world=world, done=done)
         clips = EvalClips(records=records, spec=self.spec, reader=self.reader, report=report)
         return self._loader(clips, batch_sampler=batches)
 

@@ -172,12 +172,7 @@ class FailureLog:
             os.write(handle, line.encode())
         finally:
             os.close(handle)
-        failures = self.failures
-        if len(failures) > self.limit * self.listed:
-            raise UnreadableVideoError(
-                f"{len(failures)} of {self.listed} training videos could not be read, more than the allowed share of "
-                f"{self.limit:g}: {_first_of(failures)}"
-            )
+        require_few(self.failures, listed=self.listed, limit=self.limit)
 
     @property
     def failures(self) -> list[Failure]:
@@ -186,6 +181,24 @@ class FailureLog:
             return []
         lines = [json.loads(line) for line in self.file.read_text().splitlines()]
         return [Failure(path, reason) for path, reason in {line["path"]: line["reason"] for line in lines}.items()]
+
+
+def require_few(failures: Sequence[Failure], *, listed: int, limit: float) -> None:
+    """Stop a training that lost too many of its videos.
+
+    Args:
+        failures: videos of the training list that could not be read, each once.
+        listed: number of videos in the list.
+        limit: share of the list that may fail.
+
+    Raises:
+        UnreadableVideoError: more videos failed than allowed.
+    """
+    if len(failures) > limit * listed:
+        raise UnreadableVideoError(
+            f"{len(failures)} of {listed} training videos could not be read, more than the allowed share of {limit:g}: "
+            f"{_first_of(failures)}"
+        )
 
 
 def _remove(name: str, pid: int) -> None:
@@ -387,6 +400,9 @@ class EachOnce(Sampler[list[int]]):
         batch_size: positions per batch; fewer where there would be processes without any batch.
         rank: of this process.
         world: number of processes.
+        done: numbers of batches to leave out, because an earlier run scored them; every process keeps one at least.
+        numbers: number of each batch of this process among those of the whole list.
+        batches: their positions.
 
     Raises:
         ValueError: for more processes than positions.
@@ -396,6 +412,8 @@ class EachOnce(Sampler[list[int]]):
     batch_size: int = 1
     rank: int = 0
     world: int = 1
+    done: frozenset[int] = frozenset()
+    numbers: list[int] = field(init=False)
     batches: list[list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -404,7 +422,12 @@ class EachOnce(Sampler[list[int]]):
         size = min(self.batch_size, self.length // self.world)
         places = list(range(self.length))
         batches = [places[start : start + size] for start in range(0, self.length, size)]
-        object.__setattr__(self, "batches", batches[self.rank :: self.world])
+        # A process without batches would not join the others where scores are gathered: it scores one again.
+        left = sorted(range(len(batches)), key=lambda number: number in self.done)
+        kept = max(self.world, sum(number not in self.done for number in left))
+        numbers = sorted(left[:kept])[self.rank :: self.world]
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "batches", [batches[number] for number in numbers])
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from backbones.contract import Backbone
 from heads.verb_noun import VerbNounHead
 from heads.views import first_of_segments, join_segments
-from zoo.batch import Batch, Unread
+from zoo.batch import Batch
 from zoo.mixing import mix_clips, mixer_of
 from zoo.model import VideoModel
 from zoo.objectives.contract import Loss
@@ -30,6 +30,7 @@ from zoo.training.predictions import (
     join,
     merge,
 )
+from zoo.training.score_log import ScoreLog
 
 Video = Float[Tensor, "batch 3 frames height width"]
 
@@ -59,6 +60,8 @@ class Classify(TrainingModule):
         predictions: likewise, one line per video.
         accuracy: of the latest evaluation: share of videos whose most probable class is right (micro average), 0..1;
             NaN for a regression, and when no video could be read.
+        score_log: keeps the scores of every batch while an evaluation runs; None where nobody does. Set
+            likewise, as is the number of batches that an interrupted run scored, `batches_read`.
         windows: row -> number of its records, for every row of the list to evaluate; None where nobody says. Set by
             `zoo.training.fit.evaluate`.
 
@@ -92,7 +95,8 @@ class Classify(TrainingModule):
             raise ValueError(f"rule {rule!r} needs num_views, a multiple of the {clips} clips, not {num_views}")
         self.mix = mixer(recipe, model.num_classes)
         self.collected: list[ViewScores] = []
-        self.lost: list[Unread] = []
+        self.score_log: ScoreLog | None = None
+        self.batches_read = 0
         self.windows: Mapping[int, int] | None = None
         self.scores: ViewScores | None = None
         self.predictions: Predictions | None = None
@@ -179,15 +183,28 @@ class Classify(TrainingModule):
             found = found[self.question]
         return found.float()
 
-    def evaluation_step(self, batch: Batch) -> None:
-        """Remember the scores of one batch of views, and what could not be read.
+    def evaluation_step(self, batch: Batch) -> ViewScores:
+        """The scores of one batch of views, and what could not be read; both are remembered.
 
         Raises:
             ValueError: for labels that are no class of the model.
         """
-        self.lost += batch.failed
-        if not len(batch.row):
-            return
+        scored = self.score(batch) if len(batch.row) else self.nothing()
+        self.collected.append(scored._replace(failed=batch.failed))
+        return self.collected[-1]
+
+    def nothing(self) -> ViewScores:
+        """The scores of no views."""
+        empty = torch.empty(0, dtype=torch.int64)
+        targets = torch.empty(0) if self.rule == MEAN else None
+        return ViewScores(torch.empty(0, self.model.num_classes), empty, empty, empty, targets)
+
+    def score(self, batch: Batch) -> ViewScores:
+        """The scores of a batch, on the CPU.
+
+        Raises:
+            ValueError: for labels that are no class of the model.
+        """
         scores = self.answers(batch.video)
         if not self.is_regression(batch):
             self.require_labels(batch, scores.shape[1])
@@ -195,8 +212,7 @@ class Classify(TrainingModule):
         answered = ViewScores(scores, batch.label, batch.row, self.numbers(batch), target)
         if self.attends:
             answered = self.of_crops(answered)
-        cpu = (None if it is None else it.cpu() for it in answered[:5])
-        self.collected.append(ViewScores(*cpu))  # type: ignore[arg-type]  # of each column its own type
+        return ViewScores(*(None if it is None else it.cpu() for it in answered[:5]))  # type: ignore[arg-type]  # of each column its own type
 
     def numbers(self, batch: Batch) -> Int64[Tensor, "batch"]:
         """Number of each view in its row; -1 where nobody counted and a video may go on in the next batch."""
@@ -213,14 +229,16 @@ class Classify(TrainingModule):
 
     def evaluation_end(self) -> None:
         """Join the scores of all processes and merge the views, each video once."""
-        nothing = torch.empty(0, dtype=torch.int64)
-        targets = torch.empty(0) if self.rule == MEAN else None
-        lost = ViewScores(torch.empty(0, self.model.num_classes), nothing, nothing, nothing, targets, tuple(self.lost))
-        parts, self.collected, self.lost = [lost, *self.collected], [], []
+        parts, self.collected = [self.nothing(), *self.collected], []
+        known = self.score_log.known if self.score_log else {}
+        kept = set(known)
         if self.trainer.world_size > 1:
             gathered: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(gathered, parts)
-            parts = [part for rank in gathered for part in rank]
+            torch.distributed.all_gather_object(gathered, (parts, kept))
+            parts = [part for rank, _ in gathered for part in rank]
+            kept = set.intersection(*(numbers for _, numbers in gathered))
+        # What no process scored again.
+        parts += [known[number] for number in kept]
         self.scores = join(parts)
         per_record = self.num_views // self.clips if self.attends and self.num_views else self.num_views
         self.predictions = merge(self.scores, rule=self.rule, num_views=per_record, windows=self.windows)
@@ -242,7 +260,16 @@ class Classify(TrainingModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """One batch of test views."""
-        self.evaluation_step(batch)
+        scored = self.evaluation_step(batch)
+        if self.score_log is not None:
+            number = self.test_batches()[batch_idx]
+            self.score_log.known.pop(number, None)
+            self.score_log.add(number, scored)
+
+    def test_batches(self) -> list[int]:
+        """Number of each batch of this process among those of the whole test list."""
+        loader: Any = self.trainer.test_dataloaders
+        return list(loader.batch_sampler.numbers)
 
     def on_test_epoch_end(self) -> None:
         """Accuracy and predictions of the test set."""

@@ -5,22 +5,23 @@ on. Batches are appended as they come; now and then they are flushed to disk and
 second call goes on from the last note. The manifest is written last: features without one are never read.
 
 The tensors `labels` and `rows` `[views]` come first, then `tokens` `[views, tokens, dim]` and `prefix`
-`[views, prefix, dim]`, float32. Results do not depend on whether features lie in memory or here.
+`[views, prefix, dim]`, float32. Where videos could not be read, the end of each tensor is unused, and the manifest
+names them. Results do not depend on whether features lie in memory or here.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 import torchvision
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -31,7 +32,8 @@ from zoo.data.datamodule import VideoDataModule
 from zoo.data.loading import Failure, refuse, split_failures
 from zoo.data.records import Record
 from zoo.model import VideoModel
-from zoo.training.features import FeatureBank, features_of
+from zoo.training.features import Check, FeatureBank, features_of
+from zoo.training.log import bar_of
 from zoo.weight_cache import write_json
 
 LAYOUT = 1
@@ -114,6 +116,7 @@ def cached_features(
     layers: Sequence[int] | None = None,
     device: str = "cpu",
     progress: bool = False,
+    check: Check | None = None,
 ) -> FeatureBank:
     """Features of every view of a list, read from disk where they are there, computed and written otherwise.
 
@@ -126,28 +129,40 @@ def cached_features(
         layers: blocks whose normed outputs are joined along the tokens; None for the last one.
         device: where to compute.
         progress: show a bar while computing.
+        check: is shown the videos that could not be read whenever there are more.
 
     Raises:
-        FeatureCacheError: when features that were written are damaged, or another process is writing them.
-        UnreadableVideoError: for videos that cannot be read: features on disk are those of a whole list.
+        FeatureCacheError: when features that were written are damaged, another process is writing them, or there is no
+            room for them.
+        UnreadableVideoError: for videos that cannot be read, unless the policy of `data` reports them.
     """
     key = feature_key(model, data, records, pool=pool, layers=layers)
     place = folder_of(root, key)
-    if not (place / MANIFEST).exists():
-        refuse(split_failures(records, data.reader.cache)[1])
+    strict, was_there = data.policy.in_evaluation == "raise", (place / MANIFEST).exists()
+    if not was_there:
+        if strict:
+            refuse(split_failures(records, data.reader.cache)[1])
 
-        def parts(done: int) -> Iterator[FeatureBank]:
+        def parts(done: int, failed: list[Unread]) -> Iterator[FeatureBank]:
             batches: Iterable[Batch] = data.eval_dataloader(records[done:]) if done < len(records) else ()
-            failed: list[Unread] = []
-            for part in features_of(model.backbone, batches, pool=pool, device=device, layers=layers, failed=failed):
-                refuse([Failure(it.path, it.reason) for it in failed])
-                yield part
-            refuse([Failure(it.path, it.reason) for it in failed])
+            options: dict[str, Any] = {"pool": pool, "device": device, "layers": layers}
+            return features_of(model.backbone, batches, failed=failed, check=check, **options)
 
         views = data.spec.clips * data.spec.crops
         with _alone(place):
             write_features(place, key, parts, videos=len(records), views=views, progress=progress)
-    return read_features(place, key)
+    bank = read_features(place, key)
+    if strict:
+        refuse([Failure(it.path, it.reason) for it in bank.failed])
+    if check is not None:
+        check(bank.failed)
+    return replace(bank, targets=_targets(bank, records), read_from=place if was_there else None)
+
+
+def _targets(bank: FeatureBank, records: Sequence[Record]) -> Tensor | None:
+    """What a regression should give for each view; None for classes. Lists tell it, so it needs no room on disk."""
+    targets = {record.row: record.target for record in records if record.target is not None}
+    return torch.tensor([targets[row] for row in bank.rows.tolist()]) if targets else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +193,11 @@ class Form:
         text += b" " * (-len(text) % 8)
         return cls(views=views, shapes=shapes, header=len(text).to_bytes(8, "little") + text)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return len(self.header) + max(it["data_offsets"][1] for it in json.loads(self.header[8:]).values())
+
     def starts(self) -> dict[str, tuple[int, int]]:
         """First byte of each tensor, and bytes of one view."""
         entries = json.loads(self.header[8:])
@@ -190,7 +210,7 @@ class Form:
 def write_features(
     place: Path,
     key: Mapping[str, Any],
-    parts: Callable[[int], Iterator[FeatureBank]],
+    parts: Callable[[int, list[Unread]], Iterator[FeatureBank]],
     *,
     videos: int,
     views: int,
@@ -201,45 +221,80 @@ def write_features(
     Args:
         place: folder of these features.
         key: what they depend on.
-        parts: features after so many videos, batch by batch.
+        parts: features after so many videos, batch by batch; adds videos that cannot be read to a list.
         videos: number of videos.
         views: views of each.
         progress: show a bar.
 
     Raises:
-        ValueError: without videos.
+        ValueError: without videos, and when none of them can be read.
+        FeatureCacheError: without room on the disk.
     """
     if not videos:
         raise ValueError("there are no clips to extract features from")
     if (place / FEATURES).exists():  # killed between the last two steps
         os.replace(place / FEATURES, place / PARTIAL)
     told = _progress(place)
-    chunks: list[dict[str, Any]] = told["chunks"] if told else []
-    grid = told["grid"] if told else None
-    done = sum(chunk["views"] for chunk in chunks)
-    with _bar(progress) as bar, open(place / PARTIAL, "r+b" if chunks else "w+b") as file:
-        task = bar.add_task("features", total=videos, completed=done // views)
+    noted: dict[str, Any] = {"chunks": [], "grid": None, "failed": [], "bytes": None, **(told or {})}
+    failed = _unread(noted)
+    done = sum(chunk["views"] for chunk in noted["chunks"])
+    with bar_of("{task.fields[failed]}", show=progress) as bar, open(place / PARTIAL, "r+b" if told else "w+b") as file:
+        task = bar.add_task("features", total=videos, completed=done // views + len(failed), failed="")
         form, fresh = None, _chunk()
-        for part in parts(done // views):
+        for part in parts(done // views + len(failed), failed):
             if form is None:
-                form, grid = Form.of(part, videos * views), list(part.grid)
+                form, noted["grid"] = Form.of(part, videos * views), list(part.grid)
+                _require_room(place, 0 if told else form.size, videos)
+                noted["bytes"] = form.size
                 file.seek(0)
                 file.write(form.header)
             _write(file, form, part, at=done, chunk=fresh)
             done += len(part)
-            bar.update(task, completed=done // views)
-            if fresh["bytes"] >= NOTE_BYTES or done == videos * views:
-                file.flush()
-                os.fsync(file.fileno())
-                chunks.append(fresh)
-                write_json(place / PROGRESS, {"chunks": chunks, "grid": grid})
+            words = f"{len(failed)} unreadable" if failed else ""
+            bar.update(task, completed=done // views + len(failed), failed=words)
+            if fresh["bytes"] >= NOTE_BYTES:
+                _note(place, file, noted, fresh, failed)
                 fresh = _chunk()
-        if done != videos * views:
-            raise ValueError(f"{videos} videos of {views} views each gave {done} views")
+        if not done:
+            raise ValueError("there are no clips to extract features from; none of the videos could be read")
+        if done + views * len(failed) != videos * views:
+            raise ValueError(f"{videos} videos of {views} views each gave {done} views, {len(failed)} failed")
+        if noted["bytes"] is not None:
+            file.truncate(noted["bytes"])
+        _note(place, file, noted, fresh, failed)
     os.replace(place / PARTIAL, place / FEATURES)
     size = (place / FEATURES).stat().st_size
-    write_json(place / MANIFEST, {"key": dict(key), "grid": grid, "bytes": size, "chunks": chunks})
+    write_json(place / MANIFEST, {"key": dict(key), **noted, "bytes": size})
     (place / PROGRESS).unlink(missing_ok=True)
+
+
+def _note(place: Path, file: IO[bytes], noted: dict[str, Any], fresh: dict[str, Any], failed: Sequence[Unread]) -> None:
+    """Flush what was written to the disk, then write down that it is there."""
+    file.flush()
+    os.fsync(file.fileno())
+    noted["chunks"] += [fresh] if fresh["views"] else []
+    noted["failed"] = [list(it) for it in failed]
+    write_json(place / PROGRESS, noted)
+
+
+def _unread(told: Mapping[str, Any]) -> list[Unread]:
+    """Videos that could not be read, as a file of notes names them."""
+    return [Unread(*it) for it in told.get("failed", ())]
+
+
+def _require_room(place: Path, size: int, videos: int) -> None:
+    """Check that a file fits on its disk before it is begun.
+
+    Raises:
+        FeatureCacheError: naming both sizes.
+    """
+    free = shutil.disk_usage(place).free
+    if size > free:
+        raise FeatureCacheError(
+            f"the features of {videos} videos take {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free where "
+            f"{place} lies; give a folder on a larger disk, fewer clips or crops, or train the head with the finetune "
+            "protocol and frozen=True, which keeps none"
+        )
 
 
 def _chunk() -> dict[str, Any]:
@@ -289,23 +344,20 @@ def read_features(place: Path, key: Mapping[str, Any]) -> FeatureBank:
     if size != told["bytes"]:
         raise _damaged(place, f"{FEATURES} has {size} bytes, not {told['bytes']}")
     start = 0
+    # Where videos could not be read there is room that nobody filled.
+    found = {name: tensor[: sum(chunk["views"] for chunk in chunks)] for name, tensor in found.items()}
     for chunk in chunks:
         for name, tensor in found.items():
             if zlib.crc32(_bytes(tensor[start : start + chunk["views"]])) != chunk["crc32"][name]:
                 raise _damaged(place, f"the {name} of views {start} to {start + chunk['views'] - 1} have changed")
         start += chunk["views"]
-    return FeatureBank(grid=grid, **found)
+    return FeatureBank(grid=grid, failed=tuple(_unread(told)), **found)
 
 
 def _damaged(place: Path, reason: str) -> FeatureCacheError:
     return FeatureCacheError(
         f"the features in {place} are damaged: {reason}. Delete that folder, and they are computed again"
     )
-
-
-def _bar(progress: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, disable=not progress)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Features of a frozen backbone, computed once and kept in memory; `zoo.training.feature_cache` keeps them on disk."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,6 +12,9 @@ from backbones.contract import Backbone, Features, Grid, Pool
 from heads.views import encode, first_of_segments, join_segments
 from zoo.batch import Batch, Unread
 from zoo.training.predictions import count_views
+
+# Looks at the videos that could not be read so far, and raises when there are too many.
+Check = Callable[[Sequence[Unread]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,8 @@ class FeatureBank:
         rows: row of each view's video.
         views: number of each view among those of its row; None where nobody counted.
         failed: videos of the list that could not be read.
+        targets: what a regression should give for each view's video; None where classes are asked for.
+        read_from: folder on disk that held the features already; None where they were computed.
     """
 
     tokens: Float[Tensor, "views tokens dim"]
@@ -34,20 +40,22 @@ class FeatureBank:
     rows: Int64[Tensor, "views"]
     views: Int64[Tensor, "views"] | None = None
     failed: tuple[Unread, ...] = ()
+    targets: Float[Tensor, "views"] | None = None
+    read_from: Path | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def select(self, views: Int64[Tensor, "some"]) -> "FeatureBank":
         """Some of the views."""
-        return FeatureBank(
+        return replace(
+            self,
             tokens=self.tokens[views],
             prefix=self.prefix[views],
-            grid=self.grid,
             labels=self.labels[views],
             rows=self.rows[views],
             views=None if self.views is None else self.views[views],
-            failed=self.failed,
+            targets=None if self.targets is None else self.targets[views],
         )
 
     def across_segments(self, clips: int, crops: int | None = None) -> "FeatureBank":
@@ -67,14 +75,16 @@ class FeatureBank:
             crops = self._crops(clips)
         joined = join_segments(self.features(), clips=clips, crops=crops)
         rows = first_of_segments(self.rows, clips=clips, crops=crops)
-        return FeatureBank(
+        targets = None if self.targets is None else first_of_segments(self.targets, clips=clips, crops=crops)
+        return replace(
+            self,
             tokens=joined.tokens,
             prefix=joined.prefix,
             grid=joined.grid,
             labels=first_of_segments(self.labels, clips=clips, crops=crops),
             rows=rows,
             views=count_views(rows),
-            failed=self.failed,
+            targets=targets,
         )
 
     def _crops(self, clips: int) -> int:
@@ -108,6 +118,7 @@ def features_of(
     device: str = "cpu",
     layers: Sequence[int] | None = None,
     failed: list[Unread] | None = None,
+    check: Check | None = None,
 ) -> Iterator[FeatureBank]:
     """Features of every view, batch by batch, by a backbone in evaluation mode.
 
@@ -118,11 +129,14 @@ def features_of(
         device: where to compute.
         layers: blocks whose normed outputs are joined along the tokens; None for the last one.
         failed: takes the videos that could not be read.
+        check: is shown them whenever there are more.
     """
     backbone.to(device).eval()
     for batch in batches:
-        if failed is not None:
+        if failed is not None and batch.failed:
             failed += batch.failed
+            if check is not None:
+                check(failed)
         if not len(batch.row):
             continue  # nothing of it could be read
         with torch.no_grad():
@@ -139,6 +153,7 @@ def features_of(
             labels=batch.label,
             rows=batch.row,
             views=torch.full_like(batch.row, -1) if batch.view is None else batch.view,
+            targets=batch.target,
         )
 
 
@@ -150,6 +165,7 @@ def extract(
     max_bytes: int,
     device: str = "cpu",
     layers: Sequence[int] | None = None,
+    check: Check | None = None,
 ) -> FeatureBank:
     """Features of every view, in memory.
 
@@ -160,6 +176,7 @@ def extract(
         max_bytes: largest bank.
         device: where to compute.
         layers: blocks whose normed outputs are joined along the tokens; None for the last one.
+        check: is shown the videos that could not be read whenever there are more.
 
     Raises:
         ValueError: when there are no clips, or the bank would grow larger than `max_bytes`.
@@ -167,7 +184,7 @@ def extract(
     parts: list[FeatureBank] = []
     failed: list[Unread] = []
     used = 0
-    for part in features_of(backbone, batches, pool=pool, device=device, layers=layers, failed=failed):
+    for part in features_of(backbone, batches, pool=pool, device=device, layers=layers, failed=failed, check=check):
         parts.append(part)
         used += sum(tensor.nbytes for tensor in (part.tokens, part.prefix, part.labels, part.rows))
         if used > max_bytes:
@@ -179,6 +196,7 @@ def extract(
     if not parts:
         none = "; none of the videos could be read" if failed else ""
         raise ValueError(f"there are no clips to extract features from{none}")
+    targets = [part.targets for part in parts if part.targets is not None]
     return FeatureBank(
         tokens=torch.cat([part.tokens for part in parts]),
         prefix=torch.cat([part.prefix for part in parts]),
@@ -187,4 +205,5 @@ def extract(
         rows=torch.cat([part.rows for part in parts]),
         views=torch.cat([part.views for part in parts if part.views is not None]),
         failed=tuple(failed),
+        targets=torch.cat(targets) if targets else None,
     )

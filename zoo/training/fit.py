@@ -14,12 +14,15 @@ import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from pytorch_lightning.utilities import rank_zero_only
 
+from zoo.data.datamodule import VideoDataModule
 from zoo.recipes.recipe import Recipe
 from zoo.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints, load_checkpoint, sweep
 from zoo.training.classify import Classify
+from zoo.training.features import device_of
 from zoo.training.log import Bar, EvaluationBar, OnStep, Row, StepLog, read_log
 from zoo.training.module import TrainingModule
 from zoo.training.predictions import Predictions, ViewScores
+from zoo.training.score_log import ScoreLog, score_key
 
 # What Lightning says about choices that are made on purpose here.
 EXPECTED_WARNINGS = (
@@ -222,6 +225,7 @@ def evaluate(
     *,
     hardware: Hardware | None = None,
     progress: bool = False,
+    run_dir: Path | None = None,
 ) -> Predictions:
     """Predictions for the test clips of `data`, each video once; those of every view are in `module.scores`.
 
@@ -233,12 +237,15 @@ def evaluate(
         data: test clips; all views of a video carry its row.
         hardware: where to compute; one device of the best kind when None.
         progress: show a bar.
+        run_dir: folder of this run alone, where scores are kept as they come and from which an evaluation that was
+            stopped goes on, for clips of a `VideoDataModule`; None keeps nothing.
 
     Raises:
         ValueError: when views are missing, doubled or of no listed video.
         KeyboardInterrupt: at Ctrl-C.
     """
     on = hardware or Hardware()
+    _keep_scores(module, data, on, run_dir)
     module.windows = getattr(data, "test_windows", None) if module.num_views is not None else None
     with quiet():
         trainer = lightning.Trainer(
@@ -261,6 +268,27 @@ def evaluate(
     if module.predictions is None:
         raise ValueError(f"the test set of {type(data).__name__} is empty")
     return module.predictions
+
+
+def _keep_scores(module: Classify, data: lightning.LightningDataModule, on: Hardware, run_dir: Path | None) -> None:
+    """Let a module keep its scores in a folder, and the data leave out what is there already."""
+    module.score_log, module.batches_read = None, 0
+    if run_dir is None or not isinstance(data, VideoDataModule):
+        return
+    key = score_key(
+        module.model,
+        data,
+        {
+            "precision": on.precision or module.recipe.precision,
+            "device": device_of(on.accelerator),
+            "processes": on.devices * on.num_nodes,
+            "rule": module.rule,
+            "views": [module.num_views, module.clips],
+            "question": module.question,
+        },
+    )
+    module.score_log = ScoreLog(run_dir, key)
+    data.scored, module.batches_read = module.score_log.done, len(module.score_log.done)
 
 
 def scores_of(module: Classify) -> ViewScores:

@@ -1,8 +1,9 @@
-"""Heads that learn side by side from one pass over features in memory."""
+"""Heads that learn side by side from one pass over features, classes by cross entropy, values by squared error."""
 
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,13 +36,19 @@ class Learner:
         self.optimizer = torch.optim.AdamW(groups, lr=trial.lr, fused=device in ("cpu", "cuda"))
         self.curves: list[Row] = []
 
-    def step(self, step: int, features: Features, labels: Tensor) -> bool:
-        """One optimiser step, counted from 0; False, and no step, when the loss is not finite."""
+    def step(self, step: int, features: Features, answers: Tensor) -> bool:
+        """One optimiser step, counted from 0; False, and no step, when the loss is not finite.
+
+        Args:
+            step: its number.
+            features: of some views.
+            answers: classes, or values for a head with one output.
+        """
         lr, decay = self.schedule(step), self.recipe.decay_of(self.trial, step)
         for place, group in enumerate(self.optimizer.param_groups):
             group["lr"] = lr
             group["weight_decay"] = decay if place == 0 else 0.0
-        loss = F.cross_entropy(self.head(features), labels)
+        loss = loss_of(self.head(features), answers)
         if not torch.isfinite(loss):
             return False
         self.optimizer.zero_grad()
@@ -52,10 +59,15 @@ class Learner:
         return True
 
 
+def loss_of(scores: Float[Tensor, "views outputs"], answers: Tensor) -> Float[Tensor, ""]:
+    """Cross entropy of classes, mean squared error of values."""
+    return F.mse_loss(scores[:, 0], answers) if answers.is_floating_point() else F.cross_entropy(scores, answers)
+
+
 def train_head(
     head: nn.Module, bank: FeatureBank, recipe: ProbeRecipe, *, lr: float, seed: int, on_step: OnStep | None = None
 ) -> list[Row]:
-    """Train a head with cross entropy at the recipe's weight decay; returns the loss of each step.
+    """Train a head at the recipe's weight decay; returns the loss of each step.
 
     Raises:
         NonFiniteError: when the loss is not finite.
@@ -73,7 +85,7 @@ def train_heads(
     seed: int,
     on_step: OnStep | None = None,
 ) -> list[list[Row]]:
-    """Train several heads with cross entropy in one pass over the features; each ends as if it were alone.
+    """Train several heads in one pass over the features; each ends as if it were alone.
 
     A head whose loss is not finite is left behind; its curve is shorter than the others.
 
@@ -83,7 +95,7 @@ def train_heads(
         recipe: every other number.
         trials: learning rate and weight decay of each head.
         seed: of the order of the views.
-        on_step: called with the step and the values of the first head.
+        on_step: called with the step and the values of the first head that is left.
 
     Returns:
         The loss of each step, for each head.
@@ -92,15 +104,16 @@ def train_heads(
         NonFiniteError: when no head is left.
     """
     device = next(heads[0].parameters()).device.type
+    answers = bank.labels if bank.targets is None else bank.targets
     learners = [Learner(head, recipe, trial, device) for head, trial in zip(heads, trials, strict=True)]
     for step, views in enumerate(batches_of(len(bank), recipe, seed)):
-        features, labels = bank.features(views, device), bank.labels[views].to(device)
+        features, wanted = bank.features(views, device), answers[views].to(device)
         learning = [learner for learner in learners if len(learner.curves) == step]
-        alive = [learner.step(step, features, labels) for learner in learning]
-        if not any(alive):
+        alive = [learner for learner in learning if learner.step(step, features, wanted)]
+        if not alive:
             raise NonFiniteError(step + 1, ["loss"], bank.rows[views].tolist())
-        if on_step is not None and len(learners[0].curves) > step:
-            on_step(step + 1, learners[0].curves[-1])
+        if on_step is not None:
+            on_step(step + 1, alive[0].curves[-1])
     for head in heads:
         head.eval()
     return [learner.curves for learner in learners]

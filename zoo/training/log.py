@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,38 @@ def read_log(run_dir: Path) -> list[Row]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def bar_of(*more: str, show: bool = True) -> Progress:
+    """The one look of everything that takes long, on the standard error stream, so that results can be piped.
+
+    Args:
+        more: columns behind the time left, in the words of `rich.progress.TextColumn`.
+        show: False for a bar that nobody sees.
+    """
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        *(TextColumn(words) for words in more),
+        console=Console(stderr=True),
+        disable=not show,
+    )
+
+
+@contextmanager
+def steps_shown(words: str, total: int, *, show: bool) -> Iterator[OnStep]:
+    """A bar over the steps of a training that is not Lightning's; gives what is to be called after each step.
+
+    Args:
+        words: what is trained.
+        total: number of steps.
+        show: False for a bar that nobody sees.
+    """
+    with bar_of("loss {task.fields[loss]:.4f}", show=show) as shown:
+        task = shown.add_task(words, total=total, loss=math.nan)
+        yield lambda step, row: shown.update(task, completed=step, loss=row.get("loss", math.nan))
 
 
 class StepLog(Callback):
@@ -83,14 +116,7 @@ class EvaluationBar(Callback):
     """A progress bar over the batches of an evaluation, on the standard error stream of the first process."""
 
     def __init__(self) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[failed]}"),
-            console=Console(stderr=True),
-        )
+        self.progress = bar_of("{task.fields[failed]}")
         self.task: TaskID | None = None
         self.failed = 0
 
@@ -98,7 +124,9 @@ class EvaluationBar(Callback):
         """Show the bar."""
         if trainer.is_global_zero:
             total = trainer.num_test_batches[0]
-            self.task = self.progress.add_task("batches scored", total=total, failed="")
+            read = getattr(pl_module, "batches_read", 0)
+            words = f"batches scored, {read} by the run before" if read else "batches scored"
+            self.task = self.progress.add_task(words, total=total, failed="")
             self.progress.start()
 
     def on_test_batch_end(
@@ -131,13 +159,7 @@ class Bar(Callback):
     """A progress bar with the loss and the time left; Lightning's own knows no total for a stream of batches."""
 
     def __init__(self) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-        )
+        self.progress = bar_of("loss {task.fields[loss]:.4f}")
         self.task: TaskID | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

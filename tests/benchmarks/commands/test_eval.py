@@ -13,6 +13,7 @@ from benchmarks.results import Store
 from benchmarks.suites import table
 from tests.benchmarks.tiny_files import SUITE, TEST, write_files
 from zoo import create_model, save_checkpoint
+from zoo.training.classify import Classify
 
 ROOT = Path(__file__).parents[3]
 LAUNCH = ROOT / "benchmarks" / "launch"
@@ -209,6 +210,11 @@ def test_a_dry_run_prints_the_protocol_and_scores_nothing(videos, tmp_path, caps
         (["--checkpoint", "no.safetensors"], "no.safetensors: there is no such file"),
         (["--decoder", "opencv"], "pyav"),
         (["--clips", "0"], "whole number from 1"),
+        (["--share", "5%"], "--share is for --protocol low_shot"),
+        (["--protocol", "low_shot", "--share", "5"], "such as 5%, 10% or 50%"),
+        (["--protocol", "linear", "--lrs", "fast"], "such as 1e-3,3e-4"),
+        (["--protocol", "knn", "--lrs", "1e-3"], "not for 'knn'"),
+        (["--protocol", "low_shot", "--share", "1%"], "holding out 0.2 of 2 videos leaves a side empty"),
         (["--protocol", "linear", "--devices", "2"], "computes features on one device"),
     ],
 )
@@ -283,3 +289,98 @@ def test_json_of_a_result_is_plain(videos, tmp_path, capsys):
     call(capsys, *shade(videos, tmp_path))
     (file,) = tmp_path.glob("*.json")
     assert json.loads(file.read_text())["settings"]["protocol"]["precision"] == "32-true"
+
+
+def test_features_are_computed_once_and_read_by_the_next_probe(videos, tmp_path, capsys):
+    words, found = ("--protocol", "linear", "--budget", "smoke", "--features", tmp_path / "kept"), []
+    for rates in ("1e-2", "1e-2", "1e-3"):
+        status, out, err = call(capsys, *shade(videos, tmp_path / "out", *words, "--lrs", rates))
+        assert status == 0, err
+        found.append([line.split(": ")[1].split(" ")[0] for line in out.splitlines() if line.startswith("features of")])
+    assert found == [["computed"] * 2, ["read"] * 2, ["read"] * 2]
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    first, second = (
+        it for it in Store(tmp_path / "out").results() if it.settings["protocol"]["recipe"]["lrs"] == [0.01]
+    )
+    assert first.metrics == second.metrics
+    assert first.identity == second.identity
+
+
+def test_unreadable_training_videos_stop_a_probe_as_they_stop_a_training(videos, tmp_path, capsys):
+    folder = shutil.copytree(videos, tmp_path / "broken")
+    (folder / "25.mp4").write_bytes(b"this is no video")
+    status, _, err = call(capsys, *shade(folder, tmp_path / "out", "--protocol", "knn"))
+    assert status == 2
+    assert "1 of 12 training videos could not be read, more than the allowed share of 0.01: " in err
+    assert "25.mp4" in err
+
+
+@pytest.mark.parametrize("protocol", ["attentive", pytest.param("attentive4", marks=pytest.mark.slow)])
+def test_the_point_of_a_sweep_that_was_chosen_is_kept(videos, tmp_path, capsys, protocol):
+    rates = ("--lrs", "1e-3,1e-2", "--weight-decays", "0.01,0.1")
+    status, out, err = call(capsys, *shade(videos, tmp_path, "--protocol", protocol, "--budget", "smoke", *rates))
+    assert status == 0, err
+    (result,) = Store(tmp_path).results()
+    recipe, told = result.settings["protocol"]["recipe"], result.details
+    assert result.settings["protocol"]["depth"] == (4 if protocol == "attentive4" else 1)
+    assert told["lr"] in recipe["lrs"]
+    assert told["weight_decay"] in recipe["weight_decays"]
+    assert sum(name.startswith("held_out_accuracy_lr") for name in told) == 4
+    assert f"chosen on held-out training videos: learning rate {told['lr']:g}, weight decay" in out
+
+
+def test_low_shot_keeps_every_split_and_tells_their_mean(videos, tmp_path, capsys):
+    words = ("--protocol", "low_shot", "--budget", "smoke", "--share", "50%")
+    status, out, err = call(capsys, *shade(videos, tmp_path, *words, "--lrs", "1e-2"))
+    assert status == 0, err
+    (result,) = Store(tmp_path).results()
+    settings, told = result.settings["protocol"], result.details["splits"]
+    assert (settings["share"], len(set(settings["subsets"]))) == (0.5, 3)
+    accuracies = []
+    for split in range(3):
+        kept = Store(tmp_path).arrays(result, f"views_split_{split}")
+        accuracies.append((kept["scores"].argmax(1) == kept["labels"]).mean())
+    assert told["each"] == pytest.approx(accuracies)
+    assert next(iter(result.metrics)) == "top1_over_splits"
+    assert result.metrics["top1_over_splits"].value == pytest.approx(np.mean(accuracies)) == told["mean"]
+    assert result.metrics["top1"].value == pytest.approx(np.median(accuracies))
+    assert "top1 over 3 splits: " in out
+
+
+@pytest.mark.parametrize("protocol", ["linear", "attentive"])
+def test_values_are_probed_too(videos, tmp_path, capsys, protocol):
+    words = ("eval", "vit_pico", "--suite", "tiny_files", "--task", "level", "--data", videos, "--accelerator", "cpu")
+    status, _, err = call(
+        capsys, *words, "--out", tmp_path, "--protocol", protocol, "--budget", "smoke", "--lrs", "1e-2"
+    )
+    assert status == 0, err
+    (result,) = Store(tmp_path).results()
+    assert list(result.metrics) == ["mse"]
+    stored = Store(tmp_path).arrays(result, "views")
+    assert stored["targets"].tolist() == [row % 2 + 0.5 for row in range(TEST) for _ in range(2)]
+    assert result.metrics["mse"].value < 0.5
+
+
+def test_an_interrupted_evaluation_goes_on_and_leaves_nothing_in_its_folder(videos, tmp_path, capsys, monkeypatch):
+    call(capsys, *shade(videos, tmp_path / "whole", "--batch-size", "4"))
+    real = Classify.test_step
+
+    def stopping(self, batch, batch_idx):
+        real(self, batch, batch_idx)
+        if batch_idx == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Classify, "test_step", stopping)
+    status, _, err = call(capsys, *shade(videos, tmp_path / "out", "--batch-size", "4"))
+    assert status == cli.INTERRUPTED
+    assert "interrupted" in err
+    monkeypatch.setattr(Classify, "test_step", real)
+    status, out, err = call(capsys, *shade(videos, tmp_path / "out", "--batch-size", "4"))
+    assert status == 0, err
+    assert "3 batches of the test list were scored by the run before" in out
+    (whole,), (again,) = (Store(tmp_path / name).results() for name in ("whole", "out"))
+    assert whole.metrics == again.metrics
+    one, two = (Store(tmp_path / name).arrays(it, "views") for name, it in (("whole", whole), ("out", again)))
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, two[name])
+    assert not list((tmp_path / "out" / "work").iterdir())

@@ -113,3 +113,17 @@ def test_targets_of_a_regression_reach_every_clip_of_their_video():
     assert collate([sample._replace(target=None) for sample in samples]).target is None
     with pytest.raises(ValueError, match="some have none"):
         collate([samples[0], samples[1]._replace(target=None)])
+
+
+@pytest.mark.parametrize("done", [(), (0, 1, 3), (0, 1, 2, 3, 4), (4,)])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_batches_that_were_scored_are_left_out_and_every_process_keeps_one(done, world):
+    shares = [EachOnce(length=14, batch_size=3, rank=rank, world=world, done=frozenset(done)) for rank in range(world)]
+    numbers = sorted(number for share in shares for number in share.numbers)
+    left = set(range(5)) - set(done)
+    assert left <= set(numbers)
+    assert len(numbers) == len(set(numbers)) == max(world, len(left))
+    assert all(share.numbers for share in shares)
+    whole = EachOnce(length=14, batch_size=3)
+    for share in shares:
+        assert list(share) == [whole.batches[number] for number in share.numbers]

@@ -4,6 +4,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -185,14 +186,88 @@ def test_a_list_without_videos_is_refused(tmp_path):
         cached_features(model, data, [], tmp_path / "bank", pool="mean")
 
 
-@pytest.mark.parametrize("policy", ["raise", "report"])
-def test_unreadable_videos_stop_it_whatever_the_policy_and_leave_nothing_behind(tmp_path, policy):
+def test_unreadable_videos_stop_it_and_leave_nothing_behind(tmp_path):
     data, model = tiny_data(tmp_path, unreadable=(31,)), seeded_model()
-    data.policy = replace(data.policy, in_evaluation=policy)
     for _ in range(2):
         with pytest.raises(UnreadableVideoError, match=r"31\.mp4"):
             cached_features(model, data, data.test_records, tmp_path / "bank", pool="mean")
     assert not (tmp_path / "bank").exists()
+
+
+def reporting(folder, unreadable):
+    data = tiny_data(folder, unreadable=unreadable)
+    data.policy = replace(data.policy, in_evaluation="report")
+    return data
+
+
+# A single one, a whole batch of three, and the end of the list.
+@pytest.mark.parametrize("unreadable", [(4,), (3, 4, 5), (1, 28, 29)])
+def test_videos_that_are_reported_are_left_out_and_named_again_from_disk(tmp_path, unreadable):
+    data, model = reporting(tmp_path, unreadable), seeded_model()
+    records = data.train_records
+    expected = extract(model.backbone, data.eval_dataloader(records), pool=None, max_bytes=1 << 30)
+    for _ in range(2):
+        found = cached_features(model, data, records, tmp_path / "bank", pool=None)
+        assert same(found, expected)
+        assert [it.row for it in found.failed] == list(unreadable)
+        assert found.failed == expected.failed
+    assert load_file(next((tmp_path / "bank").iterdir()) / FEATURES)["rows"].shape == (60,)
+
+
+@pytest.mark.parametrize("batches", [1, 3, 5])
+@pytest.mark.parametrize("unreadable", [(3, 4, 5), (10, 27, 28, 29)])
+def test_a_stopped_extraction_goes_on_behind_videos_that_could_not_be_read(tmp_path, monkeypatch, batches, unreadable):
+    data, model = reporting(tmp_path, unreadable), seeded_model()
+    records = data.train_records
+    expected = extract(model.backbone, data.eval_dataloader(records), pool=None, max_bytes=1 << 30)
+    monkeypatch.setattr(feature_cache, "NOTE_BYTES", 1)
+    real, kept = feature_cache.features_of, []
+
+    def stopping(*arguments, **options):
+        for number, part in enumerate(real(*arguments, **options)):
+            if not kept and number == batches:
+                kept.append(number)
+                raise KeyboardInterrupt
+            yield part
+
+    monkeypatch.setattr(feature_cache, "features_of", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        cached_features(model, data, records, tmp_path / "bank", pool=None)
+    found = cached_features(model, data, records, tmp_path / "bank", pool=None)
+    assert same(found, expected)
+    assert found.failed == expected.failed
+
+
+def test_features_with_gaps_are_refused_where_videos_must_not_fail(tmp_path):
+    data, model = reporting(tmp_path, (31,)), seeded_model()
+    cached_features(model, data, data.test_records, tmp_path / "bank", pool="mean")
+    data.policy = replace(data.policy, in_evaluation="raise")
+    with pytest.raises(UnreadableVideoError, match=r"31\.mp4"):
+        cached_features(model, data, data.test_records, tmp_path / "bank", pool="mean")
+
+
+def test_a_list_of_which_nothing_can_be_read_is_refused(tmp_path):
+    data, model = reporting(tmp_path, tuple(range(30, 42))), seeded_model()
+    with pytest.raises(ValueError, match="none of the videos could be read"):
+        cached_features(model, data, data.test_records, tmp_path / "bank", pool="mean")
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    data, model = tiny_data(tmp_path), seeded_model()
+    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(FeatureCacheError, match=r"the features of 12 videos take .* GiB are free"):
+        cached_features(model, data, data.test_records, tmp_path / "bank", pool=None)
+    assert not list((tmp_path / "bank").rglob("*.safetensors"))
+
+
+def test_banks_say_where_they_were_read_and_carry_the_targets_of_their_list(tmp_path):
+    data, model = tiny_data(tmp_path), seeded_model()
+    records = [record._replace(target=record.row / 2) for record in data.test_records]
+    first, second = (cached_features(model, data, records, tmp_path / "bank", pool="mean") for _ in range(2))
+    assert (first.read_from, second.read_from) == (None, next((tmp_path / "bank").iterdir()))
+    assert second.targets.tolist() == [row / 2 for row in range(12) for _ in range(2)]
+    fresh = extract(model.backbone, data.eval_dataloader(records), pool="mean", max_bytes=1 << 30)
+    assert torch.equal(fresh.targets, second.targets)
 
 
 HOLD = """

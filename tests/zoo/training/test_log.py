@@ -6,7 +6,7 @@ from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData, tiny_mode
 from zoo.batch import Unread
 from zoo.training.classify import Classify
 from zoo.training.fit import SILENT, fit, quiet
-from zoo.training.log import EvaluationBar, read_log
+from zoo.training.log import EvaluationBar, bar_of, read_log, steps_shown
 from zoo.training.pretrain import Pretrain
 
 
@@ -46,3 +46,18 @@ def test_the_bar_of_an_evaluation_counts_batches_and_what_could_not_be_read():
     task = bars[0].progress.tasks[0]
     assert (task.completed, task.total, task.fields["failed"]) == (3, 3, "1 unreadable")
     assert bars[0].progress.finished
+
+
+def test_bars_of_a_training_count_its_steps_and_go_to_the_error_stream(capsys):
+    with bar_of("{task.fields[told]}") as shown:
+        task = shown.add_task("features", total=2, told="1 unreadable")
+        shown.update(task, completed=2)
+    with steps_shown("training the head", 3, show=True) as on_step:
+        on_step(3, {"step": 3, "loss": 0.25})
+    with steps_shown("nobody sees this", 3, show=False) as on_step:
+        on_step(1, {"step": 1})
+    told = capsys.readouterr()
+    assert told.out == ""
+    for words in ("features", "1 unreadable", "training the head", "3/3", "loss 0.2500"):
+        assert words in told.err
+    assert "nobody" not in told.err
