@@ -16,7 +16,7 @@ from benchmarks.commands import push as push_command
 from benchmarks.commands.numbers import positive
 from zoo.suggest import UnknownNameError, closest
 
-PROTOCOLS = ("finetune", "attentive", "linear", "knn")
+PROTOCOLS = ("finetune", "attentive", "attentive4", "linear", "knn")
 BUDGETS = ("smoke", "quick", "full")
 USAGE_ERROR, INTERRUPTED = 2, 130
 USER_ERRORS = (

@@ -1,10 +1,8 @@
 """Behind `zoo eval`: build, fit a head where the protocol trains one, evaluate, store a result with all scores."""
 
 import contextlib
-import json
 import os
 import statistics
-from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from benchmarks import metrics
 from benchmarks.budgets import PROTOCOLS, budget
 from benchmarks.class_map import chance_alarm, keep_classes
 from benchmarks.evaluation import AS_IS, LOW_SHOT, Evaluation
+from benchmarks.listed import notes_of
 from benchmarks.plan import plain
 from benchmarks.probing import USUAL_SHARE, share_of, with_rates
 from benchmarks.protocols import as_is, attentive_probe, finetune, low_shot
@@ -28,10 +27,11 @@ from zoo.batch import Unread
 from zoo.data.cache import decoder_version
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
 from zoo.model import VideoModel
+from zoo.recipes.recipe import Recipe
 from zoo.registry import create_model
 from zoo.training.fit import Hardware, is_first_process
 from zoo.training.log import OnStep
-from zoo.training.predictions import ATTENDED, MEAN, SOFTMAX, Predictions, ViewScores, as_rule, merge
+from zoo.training.predictions import ATTENDED, Predictions, ViewScores, merge
 from zoo.training.score_log import clear_scores
 
 TRAINING_FAILURES = "unread.jsonl"
@@ -199,7 +199,7 @@ def carry_out(
         raise RequestError(f"--protocol {request.protocol} computes features on one device, not on {processes}")
     batch_size = request.batch_size
     if isinstance(settings, finetune.Settings):
-        batch_size = settings.recipe.global_batch // (processes * settings.recipe.accumulate)
+        batch_size = share_of_batch(settings.recipe, processes)
     work = work_folder(one, identity)
     if request.protocol == "finetune":
         work.mkdir(parents=True, exist_ok=True)
@@ -230,6 +230,21 @@ def carry_out(
 def features_folder(one: Evaluation) -> Path:
     """Folder that keeps the features of frozen networks, for all evaluations that share it."""
     return one.request.features or one.request.out / "features"
+
+
+def share_of_batch(recipe: Recipe, processes: int) -> int:
+    """Clips that a process takes at a time.
+
+    Raises:
+        RequestError: when the processes cannot share the recipe's batch evenly.
+    """
+    parts = processes * recipe.accumulate
+    if recipe.global_batch % parts:
+        raise RequestError(
+            f"{processes} processes cannot share a batch of {recipe.global_batch} clips evenly; choose another number "
+            f"of --devices"
+        )
+    return recipe.global_batch // parts
 
 
 def work_folder(one: Evaluation, identity: Identity) -> Path:
@@ -354,6 +369,7 @@ def details(
         "weights": one.network.weights,
         "views": one.request.views,
         "tolerated": one.tolerated,
+        "notes": notes_of(one.videos),
         "videos_per_scene": one.task.videos_per_scene,
     }
     if reason:
@@ -391,50 +407,3 @@ def device_words(hardware: Hardware) -> str:
     processes = hardware.devices * hardware.num_nodes
     on_gpu = hardware.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return f"{processes} x {torch.cuda.get_device_name() if on_gpu else 'CPU'}"
-
-
-class Recomputed(NamedTuple):
-    """Metrics of stored scores.
-
-    Attributes:
-        metrics: the headline metric first.
-        rule: how views were merged.
-        predictions: one line per video.
-    """
-
-    metrics: dict[str, Interval]
-    rule: str
-    predictions: Predictions
-
-
-def recompute(path: Path, rule: str = "") -> Recomputed:
-    """Merging and metrics again from the scores stored beside a result; nothing is written.
-
-    Args:
-        path: the JSON file of a result.
-        rule: merge rule; "" for the result's own.
-
-    Raises:
-        UnknownNameError: for an unknown rule.
-        RequestError: for a file that is no such result, and for a rule that needs the network.
-    """
-    try:
-        result = Result.from_json(path.read_text(encoding="utf-8"))
-        stored = Store(path.parent).arrays(result, "views")
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise RequestError(f"{path}: no scores of views to merge again: {error}") from None
-    own = result.settings.get("merge", SOFTMAX)
-    wanted = as_rule(rule) if rule else own
-    if wanted == ATTENDED and own != ATTENDED:
-        raise RequestError(f"{path}: {wanted!r} asks the network about several clips at once; stored are single views")
-    if (wanted == MEAN) != (own == MEAN):
-        raise RequestError(f"{path}: scores merged by {own!r} cannot be merged by {wanted!r}")
-    # A row that lost a window was stored with the rest of its views, and has no prediction.
-    kept = np.isin(stored["rows"], Store(path.parent).arrays(result, "predictions")["rows"])
-    columns = {name: torch.from_numpy(np.ascontiguousarray(value[kept])) for name, value in stored.items()}
-    labels, rows, views = (columns[name].long() for name in ("labels", "rows", "views"))
-    scores = ViewScores(columns["scores"], labels, rows, views, columns.get("targets"))
-    predictions = merge(scores, rule=wanted, num_views=1, windows=Counter(scores.rows.tolist()))
-    per_scene = int(result.details.get("videos_per_scene", 1))
-    headline = str(result.settings.get("metric", "top1"))
-    return Recomputed(numbers(predictions, headline=headline, per_scene=per_scene), wanted, predictions)

@@ -5,6 +5,7 @@ from rich.table import Table
 from benchmarks.budgets import budget
 from benchmarks.evaluate import features_folder, protocol_settings, settings_of
 from benchmarks.evaluation import AS_IS, Evaluation, order_words
+from benchmarks.listed import notes_of
 from benchmarks.probing import sweep_words
 from benchmarks.protocols import low_shot
 from benchmarks.views import VIEWS
@@ -28,7 +29,7 @@ def protocol_table(one: Evaluation) -> Table:
     """Everything that decides a number, one line each."""
     request, clip = one.request, one.clip
     _, identity = settings_of(one)
-    stride = f", stride {clip.stride}" if clip.sampling in ("dense", "vjepa") else ""
+    stride = f", stride {clip.stride}" if clip.sampling in ("dense", "strided", "vjepa") else ""
     mean, std = (", ".join(f"{it:g}" for it in values) for values in (clip.mean, clip.std))
     trained = "" if request.protocol == AS_IS else f"; trained on {one.suite.train_split!r}, {_budget(one)}"
     lines = {
@@ -50,6 +51,7 @@ def protocol_table(one: Evaluation) -> Table:
         "classes": one.found.words if one.found else "",
         "failures": f"{one.tolerated} of {one.rows} videos may fail (--tolerate {request.tolerate})",
         "decoder": request.decoder,
+        "notes": "\n".join(notes_of(one.videos)),
         "quirks": "\n".join(one.suite.quirks),
     }
     return two_columns(lines)

@@ -58,6 +58,8 @@ class Task:
         sampling: rule that chooses the frames of a clip (see `zoo.data.sampling`); None for the network's own.
         clips: temporal clips per video in evaluation; None for the network's own.
         crops: spatial crops per clip in evaluation; None for the network's own.
+        margin: short side after resizing over the side of the crop, where the network does not say itself; 1 for crops
+            as large as the short side.
         flip: horizontal flips are allowed in training.
         videos_per_scene: consecutive videos of the lists that show one scene; they are not independent samples, so
             intervals and tests draw them together.
@@ -71,9 +73,10 @@ class Task:
     num_outputs: int = 0
     metric: Literal["top1", "mean_class", "recall5", "mse"] = "top1"
     num_frames: int | None = None
-    sampling: Literal["dense", "uniform", "segments", "vjepa"] | None = "uniform"
+    sampling: Literal["dense", "strided", "uniform", "segments", "vjepa"] | None = "uniform"
     clips: int | None = 1
     crops: int | None = 1
+    margin: float = 1.0
     flip: bool = True
     videos_per_scene: int = 1
     ceiling: float | None = None
@@ -105,6 +108,7 @@ class Task:
             sampling=self.sampling or network.sampling,
             clips=self.clips or network.clips,
             crops=self.crops or network.crops,
+            short_side=network.short_side or (int(network.img_size * self.margin) if self.margin > 1 else None),
             flip=network.flip and self.flip,
         )
 

@@ -51,11 +51,23 @@ class Views:
 _UMT = "OpenGVLab/unmasked_teacher single_modality/exp/finetuning"
 _MAMBA = "OpenGVLab/VideoMamba videomamba/video_sm/exp"
 _JEPA, _JEPA_2 = "facebookresearch/jepa configs/evals", "facebookresearch/vjepa2 configs/eval"
+# timesformer/datasets/decoder.py: one clip begins at delta * 0 / 1, and its frames are a linspace of the window.
+_TIMESFORMER = (
+    "facebookresearch/TimeSformer configs/Kinetics; its reader takes the first window of the video at 30 frames per "
+    "second and spreads frames over it with both ends included; here the window lies in the middle, frames a "
+    "stride apart"
+)
 _VIDEOMAE = "MCG-NJU/VideoMAE FINETUNE.md and scripts"
 
 _ALL = (
     Views(
-        name="videomae_k400", sampling="dense", stride=4, frames="16", clips=5, crops=3, source=f"{_VIDEOMAE}/kinetics"
+        name="videomae_k400",
+        sampling="strided",
+        stride=4,
+        frames="16",
+        clips=5,
+        crops=3,
+        source=f"{_VIDEOMAE}/kinetics",
     ),
     Views(name="videomae_ssv2", sampling="segments", frames="16", clips=2, crops=3, source=f"{_VIDEOMAE}/ssv2"),
     Views(
@@ -65,7 +77,8 @@ _ALL = (
         frames="16",
         clips=7,
         crops=3,
-        source="facebookresearch/mae_st FINETUNE.md; the seven clips [M]",
+        source="facebookresearch/mae_st FINETUNE.md; the seven clips [M]. Its reader spreads frames over a window at "
+        "30 per second with both ends included (util/decoder/decoder.py); here they are every fourth frame of the file",
     ),
     Views(
         name="timesformer_k400",
@@ -74,7 +87,7 @@ _ALL = (
         frames="8",
         clips=1,
         crops=3,
-        source="facebookresearch/TimeSformer configs/Kinetics",
+        source=_TIMESFORMER,
     ),
     Views(
         name="timesformer_hr_k400",
@@ -83,7 +96,7 @@ _ALL = (
         frames="16",
         clips=1,
         crops=3,
-        source="facebookresearch/TimeSformer configs/Kinetics",
+        source=_TIMESFORMER,
     ),
     Views(
         name="timesformer_large_k400",
@@ -92,7 +105,7 @@ _ALL = (
         frames="96",
         clips=1,
         crops=3,
-        source="facebookresearch/TimeSformer configs/Kinetics",
+        source=_TIMESFORMER,
     ),
     Views(name="umt_k400", sampling="uniform", frames="8 or 16", clips=4, crops=3, source=f"{_UMT}/k400"),
     Views(

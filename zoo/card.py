@@ -59,11 +59,12 @@ class ClipSpec:
 
     Attributes:
         num_frames: frames of a clip.
-        sampling: "dense" takes every `stride`-th frame of a window, "uniform" one frame from each of `num_frames`
+        sampling: "dense" takes every `stride`-th frame of a window, "strided" likewise of a window that begins at a
+            multiple of `stride` (VideoMAE's test), "uniform" one frame from each of `num_frames`
             equal segments of the whole video, "segments" likewise by Something-Something's rule of the segments'
             starts and middles, "vjepa" windows of `num_frames * stride` frames by V-JEPA's rule (see
             `zoo.data.sampling`), which moves crops by whole pixels too.
-        stride: frames between sampled frames; used by "dense" and "vjepa" only.
+        stride: frames between sampled frames; used by "dense", "strided" and "vjepa" only.
         img_size: side of the square crop, in pixels.
         short_side: short side after resizing, in pixels; None for `img_size`.
         mean: per channel, for pixels in 0-1.
@@ -76,7 +77,7 @@ class ClipSpec:
     """
 
     num_frames: int
-    sampling: Literal["dense", "uniform", "segments", "vjepa"]
+    sampling: Literal["dense", "strided", "uniform", "segments", "vjepa"]
     img_size: int
     stride: int = 1
     short_side: int | None = None
@@ -121,7 +122,7 @@ class ClipSpec:
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "sampling": ("dense", "uniform", "segments", "vjepa"),
+    "sampling": ("dense", "strided", "uniform", "segments", "vjepa"),
     "interpolation": ("bilinear", "bicubic"),
     "channel_order": ("rgb", "bgr"),
 }

@@ -20,7 +20,7 @@ def clip_text(clip: ClipSpec, *, views: bool = True) -> str:
         clip: the protocol.
         views: name the clips and crops per video too.
     """
-    how = f"stride {clip.stride}" if clip.sampling in ("dense", "vjepa") else clip.sampling
+    how = f"stride {clip.stride}" if clip.sampling in ("dense", "strided", "vjepa") else clip.sampling
     text = f"{clip.num_frames} x {clip.img_size} px, {how}"
     return f"{text}, {clip.clips} x {clip.crops} views" if views else text
 

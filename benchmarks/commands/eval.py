@@ -171,6 +171,8 @@ def _show(console: "Console", one: "Evaluation", told: "Told") -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for line in result.failed:
         console.print(f"  failed: {line}", highlight=False, markup=False)
+    for note in result.details.get("notes", ()):
+        console.print(f"  {note}", highlight=False, markup=False)
     if told.reason:
         console.print(f"no headline number: {told.reason}", style="bold red", highlight=False)
     if not told.reason or not failed:

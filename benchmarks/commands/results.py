@@ -94,8 +94,8 @@ def _table(found: "list[Result]") -> None:
 
 
 def _recompute(path: Path, rule: str, *, as_json: bool) -> int:
-    from benchmarks.evaluate import recompute
     from benchmarks.formats import number_words
+    from benchmarks.recompute import recompute
 
     again = recompute(path, rule)
     if as_json:

@@ -42,6 +42,7 @@ def as_json(listing: Listing, entries: Mapping[str, Entry], parts: Sequence[str]
         "counts": counts(listing, entries),
         "bad": [{"path": entry.path, "status": entry.status, "reason": entry.reason} for entry in bad],
         "parts_without_frames": list(parts),
+        "notes": list(listing.notes),
     }
 
 
@@ -70,4 +71,6 @@ def show(
     if entries and all(entry.status == "missing" for entry in entries.values()):
         hint = "--data" if listing.suite else "--root"
         console.print(Text(f"None of the videos is there: is {hint} {listing.root} right?"), soft_wrap=True)
+    for note in listing.notes:
+        console.print(Text(note), soft_wrap=True)
     console.print(Text(f"manifest: {manifest}"), soft_wrap=True)

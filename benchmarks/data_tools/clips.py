@@ -19,6 +19,6 @@ def frames_needed(spec: ClipSpec) -> int:
 
     Shorter videos are read all the same, with frames repeated (`zoo.data.sampling`).
     """
-    if spec.sampling in ("dense", "vjepa"):
+    if spec.sampling in ("dense", "strided", "vjepa"):
         return (spec.num_frames - 1) * spec.stride + 1
     return spec.num_frames

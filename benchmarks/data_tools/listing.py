@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.data_tools.options import DataError
+from benchmarks.listed import notes_of
 from benchmarks.suite import Suite, Task, Videos
-from zoo.data.records import Record, read_list
+from zoo.data.records import Record, read_listed
 from zoo.suggest import UnknownNameError
 
 # What lists without a suite are the lists of.
@@ -26,6 +27,7 @@ class Listing:
         suite: the suite, None for plain lists.
         videos: what the suite found, None for plain lists.
         files: the plain lists, in the order of `lists`.
+        notes: what was odd about the files but accepted.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Listing:
     suite: Suite | None = None
     videos: Videos | None = None
     files: tuple[Path, ...] = ()
+    notes: Sequence[str] = ()
 
     def paths(self) -> dict[str, Path]:
         """Name -> file of every distinct video, in the order of the lists."""
@@ -102,7 +105,9 @@ def _of_suite(name: str, folder: Path | None, only_task: str, only_split: str) -
                 missing.append(error)
     if not any(lists.values()):
         raise DataError(f"no list of suite {name!r} was found{f' in {str(folder)!r}' if folder else ''}: {missing[:1]}")
-    return Listing(name=name, root=folder or _common(lists), lists=lists, suite=suite, videos=videos)
+    return Listing(
+        name=name, root=folder or _common(lists), lists=lists, suite=suite, videos=videos, notes=notes_of(videos)
+    )
 
 
 def _of_lists(files: Sequence[Path], root: Path | None, *, outside: bool) -> Listing:
@@ -110,12 +115,11 @@ def _of_lists(files: Sequence[Path], root: Path | None, *, outside: bool) -> Lis
     titles = [name if names.count(name) == 1 else str(file) for name, file in zip(names, files, strict=True)]
     if len(set(titles)) < len(titles):
         raise DataError(f"the list {max(titles, key=titles.count)!r} is named twice")
-    lists = {
-        (NO_TASK, title): read_list(file, root=root, outside=outside, must_exist=False)
-        for title, file in zip(titles, files, strict=True)
-    }
+    read = [read_listed(file, root=root, outside=outside, must_exist=False) for file in files]
+    lists = {(NO_TASK, title): found.records for title, found in zip(titles, read, strict=True)}
+    notes = [note for found in read for note in found.notes]
     folder = root or Path(os.path.commonpath([os.path.abspath(file.parent) for file in files]))
-    return Listing(name=names[0], root=folder, lists=lists, files=tuple(files))
+    return Listing(name=names[0], root=folder, lists=lists, files=tuple(files), notes=notes)
 
 
 def _common(lists: Mapping[tuple[str, str], Sequence[Record]]) -> Path:

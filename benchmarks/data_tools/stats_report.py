@@ -28,6 +28,7 @@ def as_json(
         "root": str(listing.root),
         "lists": [asdict(it) for it in lists],
         "overlaps": [it._asdict() for it in overlaps],
+        "notes": list(listing.notes),
         "files": None if files is None else asdict(files),
     }
 
@@ -54,6 +55,8 @@ def show(
         console.print(Text(words, "bold red"), soft_wrap=True)
     if not overlaps and len(lists) > 1:
         console.print("no two lists of a task share a video (by path)", highlight=False)
+    for note in listing.notes:
+        console.print(Text(note), soft_wrap=True)
     if files is not None:
         console.print(_files_table(files))
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,6 +100,13 @@ class Finder:
                     return self.root / folder, suffix
         raise self.no_videos(probes[0] + suffixes[0], len(probes), folders)
 
+    def placed(
+        self, records: Sequence[Record], folders: Sequence[str], suffixes: Sequence[str] = ("",)
+    ) -> list[Record]:
+        """Records where their videos lie; arguments and errors as `place`."""
+        folder, suffix = self.place([record.path.as_posix() for record in records], folders, suffixes)
+        return moved(records, folder, suffix)
+
     def no_videos(self, name: str, tried: int, folders: Sequence[str]) -> SuiteError:
         """The error for a list of which no video is there."""
         places = ", ".join(repr(str(self.root / folder)) for folder in folders)
@@ -167,12 +175,12 @@ class CommonLists(NamedTuple):
     """Lists of a path and a number a line.
 
     Attributes:
-        records: split -> its videos, where they lie.
+        records: split -> what tells where its videos lie.
         listed: split -> its videos as they are listed.
         notes: what was odd about the files but accepted.
     """
 
-    records: dict[str, list[Record]]
+    records: dict[str, Callable[[], list[Record]]]
     listed: dict[str, list[Record]]
     notes: list[str]
 
@@ -180,7 +188,7 @@ class CommonLists(NamedTuple):
 def common_lists(
     finder: Finder, files: Mapping[str, Path], *, num_classes: int, folders: Callable[[str], Sequence[str]]
 ) -> CommonLists:
-    """Read common lists and find their videos.
+    """Read common lists; their videos are found once they are asked for.
 
     Args:
         finder: of the suite's files.
@@ -190,12 +198,10 @@ def common_lists(
 
     Raises:
         ListError: for a list that cannot be read.
-        SuiteError: when none of a list's videos is there.
     """
     found = CommonLists({}, {}, [])
     for split, file in files.items():
         records, notes = read_listed(file, root=".", num_classes=num_classes, must_exist=False)
-        folder, _ = finder.place([record.path.as_posix() for record in records], folders(split))
-        found.records[split], found.listed[split] = moved(records, folder), records
+        found.records[split], found.listed[split] = partial(finder.placed, records, folders(split)), records
         found.notes.extend(notes)
     return found

@@ -14,12 +14,14 @@ not every class has a folder.
 
 import os
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.listed import ListedVideos
 from benchmarks.suite import Suite, SuiteError, Task
 from benchmarks.suites import layouts
-from benchmarks.suites.finding import Finder, common_lists, moved
+from benchmarks.suites.finding import Finder, common_lists
 from zoo.data.images import SUFFIXES
 from zoo.data.records import Record
 from zoo.data.tables import read_names, read_table
@@ -51,15 +53,14 @@ def prepare(root: Path | None, progress: bool) -> ListedVideos:
             ["train.csv", "val.csv", *(f"{it}/{split}/".lstrip("/") for it in FOLDERS for split in SPLITS)]
         )
     names, notes = _classes(finder, folders)
-    lists: dict[tuple[str, str], list[Record]] = {}
+    solution = finder.file(SOLUTION)
+    lists: dict[tuple[str, str], Callable[[], list[Record]]] = {}
     for split, folder in folders.items():
-        solution = finder.file(SOLUTION)
         if split == "val" and solution is not None and not any(entry.is_dir() for entry in os.scandir(folder)):
-            lists[TASK, split], more = _solved(finder, folder, solution, names)
-            notes += more
+            lists[TASK, split] = partial(_solved, finder, folder, solution, names, notes)
         else:
-            lists[TASK, split] = _in_class_folders(finder, folder, names)
-    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=tuple(notes))
+            lists[TASK, split] = partial(_in_class_folders, finder, folder, names)
+    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=notes)
 
 
 def _classes(finder: Finder, folders: dict[str, Path]) -> tuple[tuple[str, ...], list[str]]:
@@ -95,7 +96,7 @@ def _in_class_folders(finder: Finder, folder: Path, names: tuple[str, ...]) -> l
     return records
 
 
-def _solved(finder: Finder, folder: Path, file: Path, names: tuple[str, ...]) -> tuple[list[Record], list[str]]:
+def _solved(finder: Finder, folder: Path, file: Path, names: tuple[str, ...], notes: list[str]) -> list[Record]:
     """The images of Kaggle's validation, whose first word of the prediction is the class; the rest are boxes."""
     numbers = {name: number for number, name in enumerate(names)}
     table = read_table(file, columns=("ImageId", "PredictionString"), unique=("ImageId",))
@@ -105,8 +106,8 @@ def _solved(finder: Finder, folder: Path, file: Path, names: tuple[str, ...]) ->
         if synset not in numbers:
             raise row.error("PredictionString", f"{synset!r} is not in {MAPPING} and has no folder")
         records.append(Record(Path(row.path("ImageId")), numbers[synset], len(records)))
-    finder.place([record.path.name for record in records], (folder.relative_to(finder.root).as_posix(),), (".JPEG",))
-    return moved(records, folder, ".JPEG"), list(table.notes)
+    notes.extend(table.notes)
+    return finder.placed(records, (folder.relative_to(finder.root).as_posix(),), (".JPEG",))
 
 
 def _common(finder: Finder, files: dict[str, Path]) -> ListedVideos:
@@ -135,6 +136,7 @@ SUITE = Suite(
             sampling="uniform",
             clips=1,
             crops=1,
+            margin=256 / 224,
         ),
     ),
     splits=SPLITS,

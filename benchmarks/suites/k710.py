@@ -12,12 +12,13 @@ Their labels number the 710 classes. Where index maps lie beside lists per sourc
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmarks.listed import ListedVideos
 from benchmarks.suite import Suite, SuiteError, Task
 from benchmarks.suites import kinetics, layouts
-from benchmarks.suites.finding import Finder, moved
+from benchmarks.suites.finding import Finder
 from zoo.data.list_files import ListError
 from zoo.data.records import Record, read_listed
 from zoo.data.tables import read_json
@@ -46,33 +47,33 @@ def prepare(root: Path | None, progress: bool) -> ListedVideos:
     files = {key: file for key, file in found.items() if file}
     if not files:
         return kinetics.prepare(FACTS, finder.root, progress)
-    lists: dict[tuple[str, str], list[Record]] = {}
-    notes: list[str] = []
+    maps, notes = _maps(finder)
+    lists = {}
     for split in SPLITS:
-        parts = {number: files.get((split, number)) for number in SOURCES}
-        if not any(parts.values()):
+        parts = {number: file for number in SOURCES if (file := files.get((split, number)))}
+        if not parts:
             continue
-        if lacking := [f"k{number}_{split}_list_videos.txt" for number, file in parts.items() if file is None]:
+        if lacking := [f"k{number}_{split}_list_videos.txt" for number in SOURCES if number not in parts]:
             raise SuiteError(f"k710: {', '.join(lacking)} is missing beside the other lists of {split!r}")
-        records: list[Record] = []
-        for number, file in parts.items():
-            part, more = _part(finder, split, number, file) if file else ([], [])
-            records += part
-            notes += more
-        lists[TASK, split] = [record._replace(row=row) for row, record in enumerate(records)]
+        lists[TASK, split] = partial(_records, finder, split, parts, maps, notes)
     names, more = kinetics.common_names(FACTS, finder, {"k710": []})
-    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=(*dict.fromkeys(notes), *more))
+    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=notes + more)
 
 
-def _part(finder: Finder, split: str, number: int, file: Path) -> tuple[list[Record], list[str]]:
-    """The videos of one source, and what is to be said of them."""
-    rows, notes = _rows(finder, number)
-    limit = len(rows) if rows else NUM_CLASSES
-    found = read_listed(file, root=".", num_classes=limit, must_exist=False)
-    names = [record.path.as_posix() for record in found.records]
-    folder, _ = finder.place(names, _folders(split, number))
-    records = [record._replace(label=rows[record.label] if rows else record.label) for record in found.records]
-    return moved(records, folder), [*found.notes, *notes]
+def _records(
+    finder: Finder, split: str, files: Mapping[int, Path], maps: Mapping[int, list[int]], notes: list[str]
+) -> list[Record]:
+    """The videos of all sources, one after the other."""
+    records: list[Record] = []
+    for number, file in files.items():
+        rows = maps.get(number, range(NUM_CLASSES))
+        found = read_listed(file, root=".", num_classes=len(rows), must_exist=False)
+        notes.extend(found.notes)
+        placed = finder.placed(found.records, _folders(split, number))
+        records += [
+            record._replace(label=rows[record.label], row=row) for row, record in enumerate(placed, start=len(records))
+        ]
+    return records
 
 
 def _folders(split: str, number: int) -> tuple[str, ...]:
@@ -81,20 +82,34 @@ def _folders(split: str, number: int) -> tuple[str, ...]:
     return (*(f"{name}/{folder}".rstrip("/") for name in sets for folder in inner), "videos", "")
 
 
-def _rows(finder: Finder, number: int) -> tuple[list[int], list[str]]:
-    """Class of Kinetics-710 of each class of a source, where a map lies beside the lists; none where labels are 710's.
+def _maps(finder: Finder) -> tuple[dict[int, list[int]], list[str]]:
+    """Source -> class of Kinetics-710 of each of its classes, where maps lie beside the lists; else labels are 710's.
 
     Raises:
         ListError: for a map of another length, or one that names a class twice.
+        SuiteError: for some maps without the others, or of two kinds: labels would mean two things in one list.
     """
-    file = finder.file(f"map_k{number}.json", f"label_mixto{number}.json", folders=("kinetics710", "k710"))
-    if file is None:
-        return [], []
-    read = read_json(file)
-    rows = [item.integer(high=NUM_CLASSES - 1) for item in read.root.items()]
-    if len(rows) != number or len(set(rows)) != number:
-        raise ListError(str(file), 0, "$", f"has {len(rows)} classes, {len(set(rows))} distinct; expected {number}")
-    return rows, [*read.notes, f"labels of Kinetics-{number} are renumbered by {file.name}"]
+    maps: dict[int, list[int]] = {}
+    files: dict[int, str] = {}
+    notes: list[str] = []
+    for number in SOURCES:
+        file = finder.file(f"map_k{number}.json", f"label_mixto{number}.json", folders=("kinetics710", "k710"))
+        if file is None:
+            continue
+        read = read_json(file)
+        rows = [item.integer(high=NUM_CLASSES - 1) for item in read.root.items()]
+        if len(rows) != number or len(set(rows)) != number:
+            raise ListError(str(file), 0, "$", f"has {len(rows)} classes, {len(set(rows))} distinct; expected {number}")
+        maps[number], files[number] = rows, file.name
+        notes += [*read.notes, f"labels of Kinetics-{number} are renumbered by {file.name}"]
+    # The first 400 classes are those of Kinetics-400 in both kinds, and OpenGVLab has no file for them.
+    kinds = {name.removesuffix(f"{number}.json") for number, name in files.items()}
+    if files and (len(kinds) > 1 or not {600, 700} <= files.keys()):
+        raise SuiteError(
+            f"k710: index maps are there as {', '.join(files.values())}: both authors number the 710 classes in their "
+            "own way, so keep map_k600.json and map_k700.json, or label_mixto600.json and label_mixto700.json, or none"
+        )
+    return maps, notes
 
 
 # protocols.md section 1: OpenGVLab/VideoMAEv2 docs/DATASET.md.

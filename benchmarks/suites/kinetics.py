@@ -14,7 +14,7 @@ labels stand, and a list that agrees with none is refused; else the suite's docu
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from benchmarks.suites.finding import Finder, common_lists
 from zoo.data.labels import ORDERS, LabelOrder, find_order
 from zoo.data.list_files import ListError, read_text
 from zoo.data.records import Record
-from zoo.data.tables import Table, read_names, read_table
+from zoo.data.tables import read_names, read_table
 from zoo.suggest import closest
 
 TASK = "action"
@@ -110,9 +110,8 @@ def prepare(facts: Facts, root: Path | None, progress: bool) -> ListedVideos:
             f"{facts.suite}: {', '.join(map(str, official.values()))} are official lists and the others are not; keep "
             "those of one kind"
         )
-    videos = _official(facts, finder, files) if official else _common(facts, finder, files)
     notes = [f"the list of {split} has no labels and is left out" for split in unlabelled]
-    return replace(videos, notes=(*videos.notes, *notes))
+    return (_official if official else _common)(facts, finder, files, notes)
 
 
 def names_of_lists(facts: Facts, split: str) -> list[str]:
@@ -133,31 +132,33 @@ def _first_line(file: Path) -> str:
     return read_text(file, expected="videos").lines[0].text
 
 
-def _official(facts: Facts, finder: Finder, files: Mapping[str, Path]) -> ListedVideos:
-    tables = {split: read_table(file, columns=COLUMNS, unique=COLUMNS[1:]) for split, file in files.items()}
-    notes = [note for table in tables.values() for note in table.notes]
-    order, more = _official_order(facts, finder, tables)
-    lists = {(TASK, split): _official_records(finder, split, table, order) for split, table in tables.items()}
-    return ListedVideos(folder=finder.root, lists=lists, names={TASK: order.names}, notes=(*notes, *more))
+def _official(facts: Facts, finder: Finder, files: Mapping[str, Path], notes: list[str]) -> ListedVideos:
+    order = _official_order(facts, finder, files, notes)
+    lists = {
+        (TASK, split): partial(_official_records, finder, split, file, order, notes) for split, file in files.items()
+    }
+    return ListedVideos(folder=finder.root, lists=lists, names={TASK: order.names}, notes=notes)
 
 
-def _official_order(facts: Facts, finder: Finder, tables: Mapping[str, Table]) -> tuple[LabelOrder, list[str]]:
+def _official_order(facts: Facts, finder: Finder, files: Mapping[str, Path], notes: list[str]) -> LabelOrder:
     """The order of the classes of official lists, which name them: alphabetical in all known uses."""
-    given, notes = _given_order(facts, finder)
-    if given is not None:
-        return given, notes
-    if known := find_order(facts.order):
-        return known, notes
-    names = sorted({row.text("label") for table in tables.values() for row in table.rows})
+    given, more = _given_order(facts, finder)
+    notes += more
+    if known := given or find_order(facts.order):
+        return known
+    names = sorted({row.text("label") for file in files.values() for row in read_table(file, columns=COLUMNS).rows})
     if len(names) != facts.num_classes:
         raise SuiteError(
             f"{facts.suite}: the lists name {len(names)} of {facts.num_classes} classes, so their numbers cannot be "
             f"told; put a file classes.txt with all of them, one a line in the order of the labels, into {finder.root}"
         )
-    return LabelOrder(tuple(names)), [*notes, "classes are numbered in the alphabetical order of the lists' labels"]
+    notes.append("classes are numbered in the alphabetical order of the lists' labels")
+    return LabelOrder(tuple(names))
 
 
-def _official_records(finder: Finder, split: str, table: Table, order: LabelOrder) -> list[Record]:
+def _official_records(finder: Finder, split: str, file: Path, order: LabelOrder, notes: list[str]) -> list[Record]:
+    table = read_table(file, columns=COLUMNS, unique=COLUMNS[1:])
+    notes.extend(table.notes)
     folder, videos = _folder_of(finder, split)
     present = set(videos.values())
     records: list[Record] = []
@@ -188,13 +189,13 @@ def _folder_of(finder: Finder, split: str) -> tuple[Path, dict[str, Path]]:
     raise finder.no_videos("{youtube_id}_{start:06d}_{end:06d}.mp4", 0, video_folders(split))
 
 
-def _common(facts: Facts, finder: Finder, files: Mapping[str, Path]) -> ListedVideos:
+def _common(facts: Facts, finder: Finder, files: Mapping[str, Path], notes: list[str]) -> ListedVideos:
     found = common_lists(
         finder, files, num_classes=facts.num_classes, folders=lambda split: ("", *video_folders(split))
     )
-    names, notes = common_names(facts, finder, {str(files[split]): records for split, records in found.listed.items()})
+    names, more = common_names(facts, finder, {str(files[split]): records for split, records in found.listed.items()})
     lists = {(TASK, split): records for split, records in found.records.items()}
-    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=(*found.notes, *notes))
+    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=(*notes, *found.notes, *more))
 
 
 def common_names(
@@ -214,18 +215,21 @@ def common_names(
     orders = {"classes.txt": given} if given is not None else _known_orders(facts)
     if not orders:
         return (), [*notes, "the lists name no classes; a file classes.txt beside them would"]
-    named = [
-        (file, record, name)
+    listed_in = [
+        (file, record, os.path.basename(os.path.dirname(record.path)))
         for file, records in listed.items()
         for record in records
-        if (name := os.path.basename(os.path.dirname(record.path)))
-        and any(order.find(name) is not None for order in orders.values())
     ]
+    # By folder, of which there are few: lists have up to a million lines.
+    folders = {folder for *_, folder in listed_in if folder}
+    places = {name: {folder: order.find(folder) for folder in folders} for name, order in orders.items()}
+    known = {folder for folder in folders if any(place[folder] is not None for place in places.values())}
+    named = [it for it in listed_in if it[2] in known]
     if not named:
         how = f"the lists name no classes: taken to stand in the order {next(iter(orders))!r}"
         return next(iter(orders.values())).names, [*notes, how]
     for name, order in orders.items():
-        if all(order.find(folder) == record.label for _, record, folder in named):
+        if all(places[name][folder] == record.label for _, record, folder in named):
             return order.names, [*notes, f"labels stand in the order {name!r}, as the class folders of the lists say"]
     documented = next(iter(orders.values()))
     file, wrong, folder = next(it for it in named if documented.find(it[2]) != it[1].label)

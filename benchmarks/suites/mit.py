@@ -10,14 +10,15 @@ tools/data/parse_file_list.py takes the class from the folder of the file and re
 fewer columns from the right, but the same number in all lines.
 """
 
+from functools import partial
 from pathlib import Path
 
 from benchmarks.listed import ListedVideos
 from benchmarks.suite import Suite, Task
 from benchmarks.suites import kinetics, layouts
-from benchmarks.suites.finding import Finder, common_lists, moved, numbered_names
+from benchmarks.suites.finding import Finder, common_lists, numbered_names
 from zoo.data.records import Record
-from zoo.data.tables import Table, read_columns
+from zoo.data.tables import read_columns
 
 TASK = "action"
 NUM_CLASSES = 339
@@ -43,12 +44,8 @@ def prepare(root: Path | None, progress: bool) -> ListedVideos:
     names, numbers, notes = _categories(finder)
     if not files or not names:
         return _common(finder, names, notes)
-    lists = {}
-    for split, file in files.items():
-        table = read_columns(file, columns=("path", "class"), optional=("for", "against"), unique=("path",))
-        notes += table.notes
-        lists[TASK, split] = _records(finder, split, table, numbers)
-    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=tuple(notes))
+    lists = {(TASK, split): partial(_records, finder, split, file, numbers, notes) for split, file in files.items()}
+    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=notes)
 
 
 def _categories(finder: Finder) -> tuple[tuple[str, ...], dict[str, int], list[str]]:
@@ -62,7 +59,9 @@ def _categories(finder: Finder) -> tuple[tuple[str, ...], dict[str, int], list[s
     return names, numbers, list(table.notes)
 
 
-def _records(finder: Finder, split: str, table: Table, numbers: dict[str, int]) -> list[Record]:
+def _records(finder: Finder, split: str, file: Path, numbers: dict[str, int], notes: list[str]) -> list[Record]:
+    table = read_columns(file, columns=("path", "class"), optional=("for", "against"), unique=("path",))
+    notes.extend(table.notes)
     records: list[Record] = []
     for row in table.rows:
         name, class_name = Path(row.path("path")), row.text("class")
@@ -71,8 +70,7 @@ def _records(finder: Finder, split: str, table: Table, numbers: dict[str, int]) 
         if name.parent.name != class_name:
             raise row.error("class", f"is {class_name!r}, but the file is in the folder {name.parent.name!r}")
         records.append(Record(name, numbers[class_name], len(records)))
-    folder, _ = finder.place([record.path.as_posix() for record in records], FOLDERS[split])
-    return moved(records, folder)
+    return finder.placed(records, FOLDERS[split])
 
 
 def _common(finder: Finder, names: tuple[str, ...], notes: list[str]) -> ListedVideos:

@@ -9,16 +9,17 @@ its brackets, a number written as text (facebookresearch/SlowFast ssv2.py; open-
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmarks.listed import ListedVideos
 from benchmarks.suite import Suite, Task
 from benchmarks.suites import kinetics, layouts
-from benchmarks.suites.finding import Finder, common_lists, moved, numbered_names
+from benchmarks.suites.finding import Finder, common_lists, numbered_names
 from zoo.data.labels import order
 from zoo.data.list_files import Seen
 from zoo.data.records import Record
-from zoo.data.tables import Json, read_json
+from zoo.data.tables import read_json
 
 TASK = "action"
 NUM_CLASSES = 174
@@ -40,22 +41,23 @@ def prepare(root: Path | None, progress: bool) -> ListedVideos:
     files = {split: file for split, name in FILES.items() if (file := _file(finder, name))}
     if labels is None or not files:
         return _common(finder)
-    read = {split: read_json(file) for split, file in files.items()}
     classes = read_json(labels)
     numbers = {name: node.integer(high=NUM_CLASSES - 1, quoted=True) for name, node in classes.root.members()}
     names = numbered_names(labels, {number: name for name, number in numbers.items()}, NUM_CLASSES)
-    lists = {(TASK, split): _records(finder, json, numbers) for split, json in read.items()}
-    notes = [note for json in (classes, *read.values()) for note in json.notes]
+    notes = list(classes.notes)
+    lists = {(TASK, split): partial(_records, finder, file, numbers, notes) for split, file in files.items()}
     if names != order("ssv2").names:
         notes.append(f"{labels.name} numbers or spells the classes otherwise than the official release")
-    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=tuple(notes))
+    return ListedVideos(folder=finder.root, lists=lists, names={TASK: names}, notes=notes)
 
 
 def _file(finder: Finder, name: str) -> Path | None:
     return finder.file(f"something-something-v2-{name}.json", f"{name}.json")
 
 
-def _records(finder: Finder, json: Json, numbers: Mapping[str, int]) -> list[Record]:
+def _records(finder: Finder, file: Path, numbers: Mapping[str, int], notes: list[str]) -> list[Record]:
+    json = read_json(file)
+    notes.extend(json.notes)
     seen = Seen(json.root.file)
     records = []
     for row, item in enumerate(json.root.items()):
@@ -66,8 +68,7 @@ def _records(finder: Finder, json: Json, numbers: Mapping[str, int]) -> list[Rec
             raise item.error("template", f"{template!r} is no class of the labels file")
         seen.add(0, f"{item.where}.id", name, class_name)
         records.append(Record(Path(name), numbers[class_name], row))
-    folder, suffix = finder.place([record.path.name for record in records], FOLDERS, SUFFIXES)
-    return moved(records, folder, suffix)
+    return finder.placed(records, FOLDERS, SUFFIXES)
 
 
 def _common(finder: Finder) -> ListedVideos:

@@ -5,12 +5,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.evaluate import evaluate, no_headline, numbers, recompute, settings_of
+from benchmarks.evaluate import evaluate, no_headline, numbers, settings_of, share_of_batch
 from benchmarks.evaluation import Request, resolve
+from benchmarks.recompute import recompute
 from benchmarks.results import Store
 from benchmarks.session import RequestError
 from benchmarks.suites import table
 from tests.benchmarks.tiny_files import SUITE, write_files
+from tests.benchmarks.tiny_suite import tiny_budget
 from zoo import create_model, save_checkpoint
 from zoo.data.encode import write_video
 from zoo.training.fit import Hardware
@@ -107,7 +109,8 @@ def test_the_headline_metric_comes_first():
         assert next(iter(numbers(given, headline=name))) == name
 
 
-def test_a_result_without_scores_cannot_be_measured_again(asked, tmp_path):
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(RequestError, match=r"x\.json: no scores of views"):
-        recompute(tmp_path / "x.json")
+def test_a_batch_that_processes_cannot_share_evenly_is_refused():
+    recipe = tiny_budget().control
+    assert share_of_batch(replace(recipe, global_batch=12, accumulate=2), 3) == 2
+    with pytest.raises(RequestError, match="3 processes cannot share a batch of 64 clips evenly"):
+        share_of_batch(replace(recipe, global_batch=64), 3)

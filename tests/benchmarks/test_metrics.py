@@ -246,3 +246,39 @@ def test_the_mean_over_repeats_has_students_interval():
     half = 4.303 * 0.1 / 3**0.5
     assert tuple(found) == pytest.approx((0.5, 0.5 - half, 0.5 + half), rel=1e-3)
     assert tuple(metrics.over_repeats([0.7])) == (0.7, 0.7, 0.7)
+
+
+def test_a_class_that_a_sample_lacks_is_left_out_of_its_mean():
+    right, labels = np.ones((1, 2), dtype=bool), np.array([0, 1])
+    assert metrics.class_mean(right, labels, resamples=200) == (1.0, 1.0, 1.0)
+    assert metrics.per_class(right[0], labels, resamples=200) == {0: (1.0, 1.0, 1.0), 1: (1.0, 1.0, 1.0)}
+
+
+def test_a_p_value_from_random_signs_is_never_zero():
+    first, scenes = np.ones((1, 120), dtype=bool), np.arange(120) // 2
+    assert compare(first, ~first, scenes=scenes).p_value == 1 / (metrics.PERMUTATIONS + 1)
+
+
+def test_metrics_of_five_look_at_five_and_recall_weighs_classes():
+    ranks = {0: 4, 1: 5}  # how many classes are more probable than the true one
+    labels = np.array([0, 0, 0, 1])
+    probabilities = np.tile(np.linspace(0, 0.1, 8), (4, 1))
+    for row, label in enumerate(labels):
+        probabilities[row, label] = np.sort(np.delete(probabilities[row], label))[::-1][ranks[int(label)] - 1] - 1e-6
+    found = metrics.of_classes(probabilities, labels)
+    assert {name: one.value for name, one in found.items()} == {
+        "top1": 0,
+        "mean_class": 0,
+        "top5": 0.75,
+        "recall5": 0.5,
+    }
+
+
+def test_scenes_of_unequal_size_do_not_widen_what_is_certain():
+    assert accuracy(np.ones((1, 6), dtype=bool), scenes=np.array([0, 0, 0, 0, 1, 2])) == (1.0, 1.0, 1.0)
+
+
+def test_draws_in_parts_are_as_many_as_asked_for(monkeypatch):
+    monkeypatch.setattr(metrics, "CELLS", 70)
+    parts = [part.shape for part in metrics._draws(10, 24, 0)]
+    assert parts == [(7, 10), (7, 10), (7, 10), (3, 10)]

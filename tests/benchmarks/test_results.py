@@ -212,3 +212,21 @@ def test_a_result_whose_arrays_are_damaged_counts_as_not_done(tmp_path, damage):
     [problem] = store.problems
     assert problem.path == path
     assert arrays.name in problem.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"protocol": {"steps": 4}},
+        {"merge": "mean of logits"},
+        {"metric": "mean_class"},
+        {"limit": 5},
+        *({"clip": {"sampling": "dense", "clips": 1, "crops": 1, name: 2}} for name in ("sampling", "clips", "crops")),
+    ],
+)
+def test_whatever_keeps_two_numbers_out_of_one_column_changes_the_protocol_hash(change):
+    plain = {"protocol": {"steps": 3}, "clip": {"sampling": "dense", "clips": 1, "crops": 1}, "merge": "mean"}
+    assert make(**{**plain, **change}).protocol_hash != make(**plain).protocol_hash
+    same = make(**plain)
+    other = Result(**{**same.__dict__, "identity": Identity(**{**same.identity.__dict__, "protocol": "knn"})})
+    assert other.protocol_hash != same.protocol_hash

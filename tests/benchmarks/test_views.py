@@ -23,7 +23,6 @@ def frames_of(name, num_frames, video_len):
     [
         ("videomamba_k400", "sparse_uniform", 4),
         ("umt_k400", "sparse_uniform", 4),
-        ("videomae_k400", "dense", 5),
         ("videomamba_ssv2", "ssv2_segments", 2),
         ("videomae_ssv2", "ssv2_segments", 2),
     ],
@@ -72,15 +71,24 @@ def test_three_crops_lie_side_by_side_as_umts_do(name):
         assert found == case["start"]
 
 
-@pytest.mark.parametrize(
-    ("name", "views"),
-    [("videomae_k400", (5, 3)), ("videomae_ssv2", (2, 3)), ("mae_st_k400", (7, 3)), ("timesformer_k400", (1, 3)),
-     ("umt_k400", (4, 3)), ("videomamba_k400", (4, 3)), ("vjepa_k400", (8, 3)), ("videomamba_coin", (10, 3))],
-)  # fmt: skip
-def test_numbers_of_views_are_those_of_the_papers(name, views):
-    spec = get_views(name).of(NETWORK)
-    assert (spec.clips, spec.crops) == views
-    assert (get_views(name).rule == "segments attended") == name.startswith("vjepa")
+# protocols.md section 4, written down a second time: rule, stride, clips, crops.
+PUBLISHED = {
+    "videomae_k400": ("strided", 4, 5, 3), "videomae_ssv2": ("segments", 1, 2, 3), "mae_st_k400": ("dense", 4, 7, 3),
+    "timesformer_k400": ("dense", 32, 1, 3), "timesformer_hr_k400": ("dense", 16, 1, 3),
+    "timesformer_large_k400": ("dense", 4, 1, 3), "umt_k400": ("uniform", 1, 4, 3), "umt_ssv2": ("segments", 1, 2, 3),
+    "umt_mit": ("uniform", 1, 4, 3), "videomamba_k400": ("uniform", 1, 4, 3),
+    "videomamba_ssv2": ("segments", 1, 2, 3), "videomamba_breakfast": ("uniform", 1, 4, 3),
+    "videomamba_coin": ("uniform", 1, 10, 3), "vjepa_k400": ("vjepa", 4, 8, 3), "vjepa_ssv2": ("vjepa", 4, 2, 3),
+    "vjepa2_coin": ("vjepa", 4, 8, 3), "vjepa2_diving48": ("vjepa", 2, 4, 3),
+    "internvideo2_k400": ("uniform", 1, 4, 3),
+}  # fmt: skip
+
+
+def test_views_are_those_of_the_papers():
+    found = {name: (it.sampling, it.stride, it.clips, it.crops) for name, it in VIEWS.items()}
+    assert found == PUBLISHED
+    for name in VIEWS:
+        assert (get_views(name).rule == "segments attended") == name.startswith("vjepa")
 
 
 def test_a_network_keeps_its_frames_size_and_normalisation():

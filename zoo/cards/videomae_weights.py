@@ -78,7 +78,7 @@ def _classifier(
     motion = data == "ssv2"
     clip = ClipSpec(
         num_frames=16,
-        sampling="segments" if motion else "dense",
+        sampling="segments" if motion else "strided",
         stride=1 if motion else 4,
         img_size=224,
         clips=2 if motion else 5,

@@ -203,7 +203,7 @@ DECODERS: Mapping[str, Mapping[str, Any]] = {
     "mae_st_huge": {"width": 512, "depth": 4, "num_heads": 16, "embed_bias": True, "flavor": vit.MAE_ST},
 }
 
-VIDEOMAE_CLIP = ClipSpec(num_frames=16, sampling="dense", stride=4, img_size=224, clips=5, crops=3)
+VIDEOMAE_CLIP = ClipSpec(num_frames=16, sampling="strided", stride=4, img_size=224, clips=5, crops=3)
 MAE_ST_CLIP = ClipSpec(
     num_frames=16,
     sampling="dense",

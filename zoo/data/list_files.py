@@ -171,9 +171,13 @@ def check_path(file: str, line: int, field: str, name: str, *, outside: bool = F
         return name
     # Strings, not Path: lists have up to a million lines.
     if re.match(r"[A-Za-z]:|[\\/]", name):
-        raise ListError(file, line, field, f"{name!r} is absolute; make it relative to root, or pass outside=True")
+        raise ListError(
+            file, line, field, f"{name!r} is absolute; make it relative to root, or pass outside=True (--outside)"
+        )
     if ".." in name and ".." in re.split(r"[\\/]", name):
-        raise ListError(file, line, field, f"{name!r} may leave root by '..'; pass outside=True to allow it")
+        raise ListError(
+            file, line, field, f"{name!r} may leave root by '..'; pass outside=True (--outside) to allow it"
+        )
     return name
 
 

@@ -28,7 +28,7 @@ def train_index(spec: ClipSpec, video_len: int, *, generator: torch.Generator) -
     """
     if spec.sampling == "vjepa":
         return vjepa_window(video_len, spec.num_frames, stride=spec.stride, generator=generator)
-    if spec.sampling == "dense":
+    if spec.sampling in ("dense", "strided"):
         return dense_train(video_len, spec.num_frames, stride=spec.stride, generator=generator)
     if spec.sampling == "segments":
         return segments_train(video_len, spec.num_frames, generator=generator)
@@ -47,6 +47,8 @@ def eval_index(spec: ClipSpec, video_len: int, *, clip: int) -> Int64[Tensor, "f
         )
     if spec.sampling == "dense":
         return dense_test(video_len, spec.num_frames, stride=spec.stride, clip=clip, clips=spec.clips)
+    if spec.sampling == "strided":
+        return strided_test(video_len, spec.num_frames, stride=spec.stride, clip=clip, clips=spec.clips)
     if spec.sampling == "segments" and spec.clips == 1:
         return segments_centre(video_len, spec.num_frames)
     if spec.sampling == "segments":
@@ -132,6 +134,21 @@ def dense_test(
     room = _room(video_len, num_frames, stride)
     start = room // 2 if clips == 1 else int(room / (clips - 1) * clip)
     return _strided(start, video_len, num_frames, stride)
+
+
+def strided_test(
+    video_len: int, num_frames: int, *, stride: int, clip: int = 0, clips: int = 1
+) -> Int64[Tensor, "frames"]:
+    """Window `clip` of `clips` evenly spaced ones among every `stride`-th frame of the video: VideoMAE's test.
+
+    Windows begin at multiples of the stride, up to `stride` frames before those of `dense_test`. Its reader
+    (kinetics.py, `loadvideo_decord` and `__getitem__` in test mode, after GluonCV's; read in public copies) has no
+    single window; here it lies in the middle.
+    """
+    _check_clip(clip, clips)
+    _room(video_len, num_frames, stride)
+    kept = math.ceil(video_len / stride)
+    return dense_test(kept, num_frames, stride=1, clip=clip, clips=clips) * stride
 
 
 def dense_validation_as_published(video_len: int, num_frames: int, *, stride: int) -> Int64[Tensor, "frames"]:

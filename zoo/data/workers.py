@@ -1,11 +1,13 @@
 """Data workers that are watched: whatever happens to one ends the run in time, with one error that names the video.
 
-torch's DataLoader tells which process died, not at what, waits for ever for one that hangs or raises what cannot be
-pickled, and needs five seconds per worker to end. Here each worker notes in shared memory what it reads and since when,
-hands its errors over as plain text, and is killed once the run cannot go on.
+torch's DataLoader tells which process died, not at what, and waits for ever for one that hangs or raises what cannot be
+pickled. Here each worker notes in shared memory what it reads and since when, ends itself when one video takes too
+long, and hands its errors over as plain text.
 """
 
+import faulthandler
 import multiprocessing
+import os
 import re
 import signal
 import threading
@@ -14,11 +16,11 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -37,10 +39,9 @@ from zoo.data.loading import (
 )
 from zoo.data.records import Span
 
-POLL_S = 1.0  # between two looks at the workers while no batch comes
-NAME_BYTES = 1024  # of a path; the end of a longer one is kept
+LINE_BYTES = 1024  # of a note; the end of a longer path is kept
 PIDS = re.compile(r"pid(?:\(s\))? ([0-9]+(?:, [0-9]+)*)")  # in torch's messages about workers that died
-TIMED_OUT = "DataLoader timed out"
+STANDARD_ERROR = 2
 
 
 class WorkerError(RuntimeError):
@@ -59,8 +60,8 @@ class Note(NamedTuple):
 
     worker: int
     pid: int
-    path: str
-    seconds: float
+    path: str = ""
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         doing = f"reading {self.path!r} for {self.seconds:.1f} s" if self.path else "between two videos"
@@ -72,54 +73,54 @@ class Board:
 
     Args:
         workers: number of workers.
-
-    Attributes:
-        processes: child processes of this one by number, the workers among them.
-        ended: processes that were killed on purpose.
+        limit_s: longest time for one video, in seconds; a worker that takes longer ends itself.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.names = torch.zeros(workers, NAME_BYTES, dtype=torch.uint8).share_memory_()
-        self.facts = torch.zeros(workers, 3, dtype=torch.float64).share_memory_()  # pid, since, length of the name
-        self.processes: dict[int, BaseProcess] = {}
-        self.ended: set[int] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "processes": {}}  # workers can neither be pickled nor use each other
+    def __init__(self, workers: int, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.lines = torch.zeros(workers, LINE_BYTES, dtype=torch.uint8).share_memory_()
 
     def begin(self, worker: int, path: str) -> None:
-        """Note what a worker begins with; called in the worker."""
-        name = path.encode(errors="surrogateescape")[-NAME_BYTES:]
-        self.names[worker, : len(name)] = torch.frombuffer(bytearray(name), dtype=torch.uint8)
-        pid = float(multiprocessing.current_process().pid or 0)
-        self.facts[worker] = torch.tensor([pid, time.monotonic(), len(name)], dtype=torch.float64)
+        """Note what a worker begins with, and end it unless `begin` or `end` follow in time; called in the worker."""
+        self._write(worker, f"{os.getpid()} {time.monotonic()} ", path)
+        # A thread in C, which also ends a decoder that never comes back to Python.
+        faulthandler.dump_traceback_later(self.limit_s, exit=True, file=STANDARD_ERROR)
 
     def end(self, worker: int) -> None:
         """Note that a worker is done with a batch; called in the worker."""
-        self.facts[worker, 1:] = 0.0
+        faulthandler.cancel_dump_traceback_later()
+        self._write(worker, f"{os.getpid()} 0 ", "")
+
+    def _write(self, worker: int, head: str, path: str) -> None:
+        name = path.encode(errors="surrogateescape")[len(head) - LINE_BYTES :]
+        line = (head.encode() + name).ljust(LINE_BYTES, b"\0")
+        self.lines[worker].numpy()[:] = np.frombuffer(line, dtype=np.uint8)
 
     def notes(self) -> list[Note]:
         """What every worker is doing."""
-        now = time.monotonic()
         found = []
-        for worker, (pid, since, length) in enumerate(self.facts.tolist()):
-            path = bytes(self.names[worker, : int(length)].tolist()).decode(errors="surrogateescape")
-            found.append(Note(worker, int(pid), path, now - since if since else 0.0))
+        for worker, line in enumerate(self.lines.numpy()):
+            pid, since, path = (*bytes(line).rstrip(b"\0").split(b" ", 2), b"", b"", b"")[:3]
+            seconds = time.monotonic() - float(since) if path else 0.0
+            found.append(Note(worker, int(pid or 0), path.decode(errors="surrogateescape"), seconds))
         return found
 
-    def kill(self) -> None:
-        """End all workers now: they only read, and torch would wait five seconds for each that is busy."""
-        for note in self.notes():
-            if note.pid in self.processes:
-                self.ended.add(note.pid)
-                self.processes[note.pid].kill()
+    def named(self, message: str) -> str:
+        """Torch's message about workers, with what they were doing; "" when it is about those of others."""
+        notes = {note.pid: note for note in self.notes() if note.pid}
+        # Without any number a connection broke, and whoever is not alive any more has broken it, or the time is up.
+        pids = [int(pid) for match in PIDS.findall(message) for pid in match.split(", ")]
+        dead = pids or sorted(notes.keys() - {child.pid for child in multiprocessing.active_children()}) or list(notes)
+        told = "; ".join(self._told(notes[pid]) for pid in dead if pid in notes)
+        return f"{told}: {message}" if told else ""
 
-    def cause(self, pid: int) -> str:
-        """How a process ended; "" for one that is alive or no child of this one."""
-        code = self.processes[pid].exitcode if pid in self.processes else None
-        if code is None:
-            return ""
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+    def _told(self, note: Note) -> str:
+        if note.seconds < self.limit_s:
+            return f"{note} when it died"
+        return (
+            f"{note}, longer than the limit of {self.limit_s:g} s (worker_timeout_s), and was ended. Look at that "
+            "file, and at the disk it lies on; `zoo data check` tests all videos of a list"
+        )
 
 
 BOARDS: "weakref.WeakSet[Board]" = weakref.WeakSet()
@@ -147,19 +148,8 @@ class NotedReader(Reader):
         return self.reader(path, choose, span) if self.reader else super().__call__(path, choose, span)
 
 
-class Trouble(NamedTuple):
-    """What a worker hands over instead of a batch: strings, which every exception survives as."""
-
-    unreadable: bool
-    text: str
-
-    def error(self) -> RuntimeError:
-        """The error to raise."""
-        return UnreadableVideoError(self.text) if self.unreadable else WorkerError(self.text)
-
-
 class WatchedClips(Dataset[Any]):
-    """Whole batches of clips; in a worker, an error comes back as `Trouble`.
+    """Whole batches of clips; in a worker, an error comes back instead of being raised: as text, which can be pickled.
 
     Args:
         clips: gives the clips of a video.
@@ -173,7 +163,7 @@ class WatchedClips(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitems__(self, places: Sequence[Any]) -> Batch | Trouble:
+    def __getitems__(self, places: Sequence[Any]) -> Batch | RuntimeError:
         """One batch; torch hands it to the collate function as it is."""
         info = get_worker_info()
         if info is None:
@@ -181,11 +171,11 @@ class WatchedClips(Dataset[Any]):
         try:
             return self._batch(places)
         except UnreadableVideoError as error:
-            return Trouble(True, str(error))
+            return UnreadableVideoError(str(error))
         except Exception as error:
             note = self.board.notes()[info.id]
             told = "".join(traceback.format_exception(error))
-            return Trouble(False, f"{note} when it failed: {type(error).__name__}: {error}\n\n{told}")
+            return WorkerError(f"{note} when it failed: {type(error).__name__}: {error}\n\n{told}")
         finally:
             self.board.end(info.id)
 
@@ -213,14 +203,15 @@ class WatchedLoader(DataLoader[Batch]):
         timeout_s: float,
         seed: int,
     ) -> None:
-        self.board, self.timeout_s = Board(num_workers), timeout_s
+        self.board = Board(num_workers, timeout_s)
         super().__init__(
             WatchedClips(clips, self.board),
             batch_sampler=batches,
             num_workers=num_workers,
             collate_fn=_unchanged,
             pin_memory=torch.cuda.is_available(),
-            timeout=min(POLL_S, timeout_s) if num_workers else 0,
+            # Workers end themselves; this ends a run whose workers never even begin.
+            timeout=timeout_s * (batches.batch_size + 1) if num_workers else 0,
             # Its own generator: DataLoader would otherwise draw from the global one and change what comes after.
             generator=torch.Generator().manual_seed(seed),
         )
@@ -235,70 +226,30 @@ class WatchedLoader(DataLoader[Batch]):
         return self._watched() if self.num_workers else super().__iter__()
 
     def _watched(self) -> Iterator[Batch]:
-        batches: Iterator[Batch | Trouble] | None = super().__iter__()
-        self.board.processes = {child.pid: child for child in multiprocessing.active_children() if child.pid}
+        batches: Iterator[Batch | RuntimeError] | None = super().__iter__()
         BOARDS.add(self.board)
         name_the_dead()
         while batches is not None:
             found = self._next(batches)
-            if isinstance(found, Exception) or found is None:
-                # Nothing may hold on to the workers while the error travels: they end when the last reference does.
-                batches = None
-            if isinstance(found, Exception):
-                raise found
-            if found is not None:
+            if isinstance(found, Batch):
                 yield found
+                continue
+            # Nothing may hold on to the workers while an error travels: they end when the last reference does.
+            batches = None
+            if found is not None:
+                raise found
 
-    def _next(self, batches: Iterator[Batch | Trouble]) -> Batch | Exception | None:
+    def _next(self, batches: Iterator[Batch | RuntimeError]) -> Batch | RuntimeError | None:
         """The next batch, or what to raise, or None at the end."""
-        began, failure = time.monotonic(), None
-        while failure is None:
-            message = ""
-            try:
-                found = next(batches)
-            except StopIteration:
-                return None
-            except (RuntimeError, OSError, EOFError) as error:
-                message = str(error) or type(error).__name__
-            if not message and isinstance(found, Batch):
-                return found
-            failure = self._failure(message, began) if message else found.error()  # type: ignore[union-attr]
-        self.board.kill()
-        return failure
-
-    def _failure(self, message: str, began: float) -> Exception | None:
-        """What torch's message stands for; None for waiting on."""
-        if not message.startswith(TIMED_OUT):
-            return WorkerError(named(message, self.board) or message)
-        notes, waited = self.board.notes(), time.monotonic() - began
-        slowest = max(notes, key=lambda note: note.seconds)
-        if slowest.seconds > self.timeout_s:
-            return WorkerError(
-                f"{slowest}, longer than the limit of {self.timeout_s:g} s (worker_timeout_s). Look at that file, and "
-                "at the disk it lies on; `zoo data check` tests all videos of a list"
-            )
-        if not any(note.path for note in notes) and waited > self.timeout_s:
-            return WorkerError(
-                f"no data worker read anything for {waited:.0f} s, longer than the limit of {self.timeout_s:g} s "
-                f"(worker_timeout_s), but no batch came either; processes: {[note.pid for note in notes]}"
-            )
-        return None
-
-
-def named(message: str, board: Board) -> str:
-    """Torch's message about workers that died, with what they were doing; "" when it is about none of these workers."""
-    if message.startswith("data worker"):
-        return message
-    notes = {note.pid: note for note in board.notes() if note.pid}
-    # Without any number a connection broke; whoever is not alive any more has broken it.
-    pids = pids_in(message) or [pid for pid in notes if board.cause(pid)]
-    told = [f"{notes[pid]} when it {board.cause(pid) or 'died'}" for pid in pids if pid in notes]
-    return "; ".join(told)
-
-
-def pids_in(message: str) -> list[int]:
-    """Processes that a message of torch's is about."""
-    return [int(pid) for match in PIDS.findall(message) for pid in match.split(", ")]
+        try:
+            return next(batches)
+        except StopIteration:
+            return None
+        except WorkerError as error:
+            message = str(error)
+        except (RuntimeError, OSError, EOFError) as error:
+            message = self.board.named(str(error) or type(error).__name__) or str(error)
+        return WorkerError(message)
 
 
 class _Naming:
@@ -308,15 +259,11 @@ class _Naming:
         self.torchs = torchs
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        message = ""
         try:
             self.torchs(number, frame)
         except RuntimeError as error:
-            message = str(error)
-        if not message or any(board.ended.intersection(pids_in(message)) for board in BOARDS):
-            return
-        told = [text for board in BOARDS if (text := named(message, board))]
-        raise WorkerError(told[0]) if told else RuntimeError(message)
+            told = [text for board in BOARDS if (text := board.named(str(error)))]
+            raise (WorkerError(told[0]) if told else error) from None
 
 
 def name_the_dead() -> None:
@@ -329,5 +276,5 @@ def name_the_dead() -> None:
 
 
 def _unchanged(batch: Any) -> Any:
-    """The batch is whole already, or a `Trouble`."""
+    """The batch is whole already, or an error."""
     return batch

@@ -132,7 +132,8 @@ def merge(
     Raises:
         UnknownNameError: for a rule that does not exist.
         ValueError: when views are missing, doubled or of no listed row; when views of one video have different labels
-            or targets; when a rule for classes is used on values, or the other way round.
+            or targets; when a rule for classes is used on values, or the other way round; for scores that are no
+            numbers, which would count as an answer.
     """
     rule = as_rule(rule)
     if (rule == MEAN) != (given.targets is not None):
@@ -147,7 +148,10 @@ def merge(
     _require_each_once(rows, views, counts)
     labels = _of_video(given.labels[kept], index, videos, "labels")
     targets = None if given.targets is None else _of_video(given.targets[kept], index, videos, "targets")
-    return Predictions(_merged(given.scores[kept], index, counts, rule), labels, videos, targets, given.failed)
+    merged = _merged(given.scores[kept], index, counts, rule)
+    if wrong := videos[~merged.isfinite().all(1)].tolist():
+        raise ValueError(f"the network's scores of {len(wrong)} videos are no finite numbers, in rows {wrong[:SHOWN]}")
+    return Predictions(merged, labels, videos, targets, given.failed)
 
 
 def _merged(

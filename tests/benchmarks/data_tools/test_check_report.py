@@ -12,7 +12,7 @@ LISTS = {
     ("", "train"): [Record(Path("/r/a.mp4"), 0, 0), Record(Path("/r/a.mp4"), 0, 1), Record(Path("/r/b.mp4"), 0, 2)],
     ("", "val"): [Record(Path("/r/b.mp4"), 0, 0), Record(Path("/r/c[x].mp4"), 0, 1)],
 }
-LISTING = Listing(name="x", root=Path("/r"), lists=LISTS)
+LISTING = Listing(name="x", root=Path("/r"), lists=LISTS, notes=["a.csv: accepted [x]"])
 ENTRIES = {
     "a.mp4": Entry(path="a.mp4", status="ok"),
     "b.mp4": Entry(path="b.mp4", status="corrupt", reason="a hole"),
@@ -38,6 +38,7 @@ def test_bad_files_are_named_as_they_are_written():
     assert "corrupt b.mp4: a hole" in text
     assert "missing c[x].mp4: there is no such file" in text
     assert "no frames val, row 3" in text
+    assert "a.csv: accepted [x]" in text
     assert "right?" not in text
 
 
@@ -52,5 +53,6 @@ def test_many_bad_files_are_cut_and_a_wrong_root_is_guessed():
 def test_programs_get_the_same():
     found = check_report.as_json(LISTING, ENTRIES, [], Path("m.jsonl"))
     assert found["videos"] == 3
+    assert found["notes"] == ["a.csv: accepted [x]"]
     assert [it["path"] for it in found["bad"]] == ["b.mp4", "c[x].mp4"]
     assert found["counts"]["val"]["missing"] == 1

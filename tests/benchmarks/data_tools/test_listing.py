@@ -84,3 +84,10 @@ def test_what_names_no_videos_is_refused_with_a_way_on(toy, words, error, hint):
 
 def test_the_folder_of_a_suite_that_finds_itself_is_that_of_its_videos(toy):
     assert Path(parsed("toy").root) == toy
+
+
+def test_what_was_odd_about_plain_lists_is_kept(tmp_path):
+    (tmp_path / "a.csv").write_text("\ufeffx.mp4 1\n")
+    (tmp_path / "b.csv").write_text("y.mp4 1\r\n")
+    found = parsed("--list", tmp_path / "a.csv", "--list", tmp_path / "b.csv")
+    assert found.notes == ["a.csv: accepted a byte order mark", "b.csv: accepted 1 line end CRLF"]

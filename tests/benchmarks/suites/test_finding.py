@@ -64,7 +64,7 @@ def test_common_lists_keep_paths_as_listed_beside_where_they_lie(finder, tmp_pat
     file = write(tmp_path / "val.csv", "\ufeffabseiling/a.mp4,3\nabseiling/b.mp4,4\n")
     touch(tmp_path / "videos/abseiling", "b.mp4")
     found = common_lists(finder, {"val": file}, num_classes=5, folders=lambda split: ("", "videos"))
-    assert [record.path for record in found.records["val"]] == [
+    assert [record.path for record in found.records["val"]()] == [
         tmp_path / "videos/abseiling/a.mp4",
         tmp_path / "videos/abseiling/b.mp4",
     ]

@@ -65,7 +65,7 @@ def test_a_folder_that_is_no_class_is_refused(tmp_path):
     official.in1k(tmp_path)
     touch(tmp_path / "val/n99999999", "a.JPEG")
     with pytest.raises(SuiteError, match="n99999999' is no class"):
-        prepare(tmp_path)
+        val(tmp_path)
 
 
 def test_common_lists_of_images_are_read(tmp_path):
@@ -75,3 +75,18 @@ def test_common_lists_of_images_are_read(tmp_path):
     assert prepare(tmp_path).classes("object") == ()
     write(tmp_path / "LOC_synset_mapping.txt", "".join(f"n{10_000_000 + n} thing\n" for n in range(1000)))
     assert prepare(tmp_path).classes("object")[:2] == ("n10000000", "n10000001")
+
+
+def test_images_are_resized_with_a_margin_unless_the_network_says_otherwise():
+    task = SUITE.tasks[0]
+    assert task.clip_spec(ClipSpec(num_frames=4, sampling="dense", img_size=224)).short_side == 256
+    own = ClipSpec(num_frames=4, sampling="dense", img_size=224, short_side=248)
+    assert task.clip_spec(own).short_side == 248
+
+
+def test_an_evaluation_of_one_list_does_not_read_the_other(tmp_path):
+    official.in1k(tmp_path)
+    touch(tmp_path / "train/n99999999", "a.JPEG")
+    assert len(val(tmp_path)) == 2
+    with pytest.raises(SuiteError, match="n99999999' is no class"):
+        prepare(tmp_path).records("object", "train")

@@ -20,16 +20,29 @@ def test_labels_of_the_lists_per_source_number_the_710_classes(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["map_k600.json", "label_mixto600.json"])
-def test_an_index_map_beside_the_lists_renumbers_the_labels_of_its_source(tmp_path, name):
+def test_index_maps_beside_the_lists_renumber_the_labels_of_their_sources(tmp_path, name):
     official.k710(tmp_path)
     write(tmp_path / "kinetics710" / name, json.dumps(rows_of_k710("k600")))
+    write(tmp_path / "kinetics710" / name.replace("600", "700"), json.dumps(rows_of_k710("k700")))
     with pytest.raises(ListError, match="600 is out of range; 600 classes"):
         labels(tmp_path)
     for split in ("train", "val"):
         write(tmp_path / f"kinetics710/k600_{split}_list_videos.txt", f"{split}_600_0.mp4 0\n{split}_600_1.mp4 599\n")
-    rows = rows_of_k710("k600")
-    assert labels(tmp_path) == [400, 400, rows[0], rows[599], 700, 700]
+        write(tmp_path / f"kinetics710/k700_{split}_list_videos.txt", f"{split}_700_0.mp4 699\n")
+    rows, last = rows_of_k710("k600"), rows_of_k710("k700")[699]
+    assert labels(tmp_path) == [400, 400, rows[0], rows[599], last]
     assert f"labels of Kinetics-600 are renumbered by {name}" in SUITE.prepare(tmp_path, False).notes
+
+
+@pytest.mark.parametrize("names", [["map_k600"], ["map_k600", "label_mixto700"], ["map_k400"]])
+def test_index_maps_that_leave_two_meanings_of_a_label_are_refused(tmp_path, names):
+    official.k710(tmp_path)
+    for name in names:
+        number = name[-3:]
+        rows = list(range(400)) if number == "400" else rows_of_k710(f"k{number}")
+        write(tmp_path / f"kinetics710/{name}.json", json.dumps(rows))
+    with pytest.raises(SuiteError, match="number the 710 classes in their own way"):
+        labels(tmp_path)
 
 
 @pytest.mark.parametrize(

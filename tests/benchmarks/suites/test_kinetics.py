@@ -56,7 +56,7 @@ def test_official_clips_are_found_flat_or_by_class_under_both_kinds_of_names(tmp
 )
 def test_bad_official_lists_are_refused_with_line_and_column(tmp_path, line, field, words):
     with pytest.raises(ListError, match=words) as caught:
-        read(listed(tmp_path, line))
+        labels(read(listed(tmp_path, line)))
     assert (caught.value.line, caught.value.field) == (2, field)
 
 
@@ -141,3 +141,17 @@ def test_no_two_splits_share_a_name_of_a_list():
     facts = SUITES["k400"].prepare.args[0]
     names = [name for split in ("train", "val", "test") for name in names_of_lists(facts, split)]
     assert len(names) == len(set(names))
+
+
+def test_one_list_is_evaluated_where_the_videos_of_another_are_not(tmp_path):
+    listed(tmp_path, "zumba,aaaaaaaaaaa,1,11,val\n")
+    write(tmp_path / "train.csv", HEADER + "zumba,bbbbbbbbbbb,1,11,train\n")
+    write(tmp_path / "test.csv", "\ufeff" + HEADER + "zumba,aaaaaaaaaaa,1,11,test\n")
+    touch(tmp_path / "test", "aaaaaaaaaaa.mp4")
+    videos = read(tmp_path)
+    assert labels(videos) == [399]
+    assert not any("byte order mark" in note for note in videos.notes)
+    assert labels(videos, "test") == [399]
+    assert "byte order mark" in "".join(videos.notes)
+    with pytest.raises(SuiteError, match=r"none of 1 listed videos.*bbbbbbbbbbb"):
+        labels(videos, "train")

@@ -24,7 +24,7 @@ def test_bad_lists_are_refused_with_line_and_column(tmp_path, line, field, words
     official.mit(tmp_path)
     write(tmp_path / "validationSet.csv", line)
     with pytest.raises(ListError) as caught:
-        prepare(tmp_path)
+        prepare(tmp_path).records("action", "val")
     assert (caught.value.line, caught.value.field) == (1, field)
     assert words in str(caught.value)
 

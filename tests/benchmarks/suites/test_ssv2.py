@@ -28,7 +28,7 @@ def test_files_of_the_newer_release_and_mp4_videos_are_found(tmp_path):
 
 def test_another_order_of_the_classes_is_read_as_it_is_and_noted(tmp_path):
     official.ssv2(tmp_path)
-    assert prepare(tmp_path).notes == ()
+    assert not prepare(tmp_path).notes
     names = order("ssv2").names[::-1]
     write(tmp_path / "something-something-v2-labels.json", json.dumps({name: str(n) for n, name in enumerate(names)}))
     videos = prepare(tmp_path)
@@ -54,7 +54,7 @@ def test_bad_annotations_are_refused_with_their_json_path(tmp_path, items, where
     official.ssv2(tmp_path)
     write(tmp_path / VALIDATION, json.dumps(items))
     with pytest.raises(ListError) as caught:
-        prepare(tmp_path)
+        prepare(tmp_path).records("action", "val")
     assert caught.value.field == where
     assert words in str(caught.value)
 

@@ -7,19 +7,23 @@ import pytest
 import torch
 
 from tests.zoo.data.clips import level_of, write_set
+from zoo.card import ClipSpec
 from zoo.data.datamodule import FailurePolicy
 from zoo.data.decode import DecodeError
 from zoo.data.loading import (
     EachOnce,
     EndlessBatches,
+    EvalClips,
     FailureLog,
     Reader,
     Sample,
+    TrainClips,
     UnreadableVideoError,
     collate,
     window_numbers,
 )
 from zoo.data.records import Record, Span
+from zoo.data.transforms import Augment
 
 
 def test_a_pass_over_the_list_shows_each_video_once_in_an_order_of_its_own():
@@ -41,6 +45,8 @@ def test_a_resumed_stream_goes_on_where_it_stopped():
     whole = list(itertools.islice(EndlessBatches(length=7, batch_size=3, seed=1), 9))
     resumed = list(itertools.islice(EndlessBatches(length=7, batch_size=3, seed=1, start=4), 5))
     assert resumed == whole[4:]
+    second = EndlessBatches(length=7, batch_size=3, seed=1, start=2, rank=1, world=2)
+    assert next(iter(second)) == whole[5]
 
 
 def test_processes_share_the_steps_of_one_stream():
@@ -127,3 +133,31 @@ def test_batches_that_were_scored_are_left_out_and_every_process_keeps_one(done,
     whole = EachOnce(length=14, batch_size=3)
     for share in shares:
         assert list(share) == [whole.batches[number] for number in share.numbers]
+
+
+class Grey(Reader):
+    """Frames of one colour, without a file; "gone" cannot be read."""
+
+    def __call__(self, path, choose, span=None):
+        if path.name == "gone":
+            raise DecodeError(str(path), "is gone")
+        return torch.zeros(len(choose(40)), 8, 12, 3, dtype=torch.uint8) + torch.arange(12, dtype=torch.uint8)[:, None]
+
+
+SPEC = ClipSpec(num_frames=2, sampling="dense", img_size=8, clips=2, crops=3)
+
+
+def test_views_of_a_second_window_are_numbered_after_all_of_the_first():
+    records = [Record(Path("a"), 0, 0, Span(0, 1)), Record(Path("a"), 0, 0, Span(1, 2)), Record(Path("gone"), 0, 1)]
+    clips = EvalClips(records=records, spec=SPEC, reader=Grey(), report=True)
+    batch = collate([clips[place] for place in range(3)])
+    assert batch.view.tolist() == list(range(12))
+    assert [(it.row, it.reason) for it in batch.failed] == [(1, "is gone")]
+
+
+def test_a_video_gives_other_clips_in_every_pass():
+    log = FailureLog(1, limit=0.0)
+    clips = TrainClips(records=[Record(Path("a"), 0, 0)], spec=SPEC, augment=Augment(), reader=Grey(), log=log, seed=0)
+    first, second = clips[0, 0].clips, clips[1, 0].clips
+    assert not torch.equal(first, second)
+    assert torch.equal(first, clips[0, 0].clips)

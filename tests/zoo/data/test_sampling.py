@@ -185,3 +185,25 @@ def test_impossible_requests_name_their_numbers():
         sampling.dense_test(30, 8, stride=0)
     with pytest.raises(ValueError, match="window -1"):
         sampling.window_seconds(10, window_s=-1, stride_s=1)
+
+
+def test_a_last_window_of_exactly_half_a_length_is_kept():
+    windows = sampling.window_seconds(62, window_s=60, stride_s=16)
+    assert windows == [(0, 60), (16, 62), (32, 62)]
+
+
+@pytest.mark.parametrize(("length", "starts"), [(300, [0, 56, 116, 176, 236]), (250, [0, 44, 92, 140, 188])])
+def test_videomaes_windows_begin_at_every_fourth_frame(length, starts):
+    # By hand: 75 (63) frames are kept, windows of 16 begin at int(59 c / 4) (int(47 c / 4)) of them.
+    spec = ClipSpec(num_frames=16, sampling="strided", stride=4, img_size=8, clips=5)
+    found = [sampling.eval_index(spec, length, clip=clip).tolist() for clip in range(5)]
+    assert found == [list(range(start, start + 64, 4)) for start in starts]
+
+
+def test_videomaes_short_videos_repeat_the_last_frame_that_was_kept():
+    assert sampling.strided_test(10, 5, stride=4, clip=1, clips=2).tolist() == [0, 4, 8, 8, 8]
+    assert sampling.strided_test(40, 2, stride=4).tolist() == [16, 20]
+
+
+def test_the_stride_of_a_duration_is_rounded_down():
+    assert [sampling.stride_of_duration(2, 30, frames) for frames in (16, 15, 100)] == [3, 4, 1]

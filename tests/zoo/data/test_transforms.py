@@ -289,3 +289,9 @@ def test_options_that_are_off_do_not_change_the_settings_of_earlier_results():
     first = {"crop": "resized", "area": (0.08, 1.0), "aspect": (0.75, 4 / 3), "flip": 0.0}
     assert Augment().to_dict() == first
     assert Augment(erase=0.25, erase_mode="pixel").to_dict() == {**first, "erase": 0.25}
+
+
+def test_resized_crops_reach_the_last_row_and_column():
+    augment = Augment(area=(0.25, 0.25), aspect=(1.0, 1.0))
+    boxes = [resized_box(4, 4, 2, augment, generator=seeded(seed)) for seed in range(60)]
+    assert {box.top for box in boxes} == {box.left for box in boxes} == {0, 1, 2}

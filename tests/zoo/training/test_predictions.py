@@ -10,7 +10,7 @@ from zoo.training.predictions import ViewScores, as_rule, count_views, join, mer
 
 
 def views(rows, labels=None, *, numbers=None, targets=None, failed=(), scores=None):
-    rows = torch.tensor(rows)
+    rows = torch.tensor(rows, dtype=torch.int64)
     torch.manual_seed(len(rows))
     return ViewScores(
         torch.randn(len(rows), 3) if scores is None else scores,
@@ -117,3 +117,21 @@ def test_views_of_one_video_must_agree_on_its_label_and_target():
         merge(views([2, 2, 7, 7], [0, 0, 0, 1]))
     with pytest.raises(ValueError, match=r"different targets in rows \[7\]"):
         merge(views([7, 7], targets=torch.tensor([0.0, 1.0])), rule="mean")
+
+
+def test_a_process_without_any_view_still_hands_on_its_failures():
+    lost = Unread(3, "c.mp4", "broken")
+    parts = [views([0, 1]), views([], failed=(lost,), scores=torch.zeros(0, 3))]
+    assert join(parts).failed == join(parts[::-1]).failed == (lost,)
+
+
+def test_views_are_counted_anew_as_soon_as_one_has_no_number():
+    assert join([views([0, 0], numbers=[0, 1]), views([0], numbers=[-1])]).views.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("rule", ["mean of softmax", "mean of logits"])
+def test_scores_that_are_no_numbers_are_no_answer(rule):
+    scores = torch.zeros(3, 3)
+    scores[1, 2] = float("nan")
+    with pytest.raises(ValueError, match=r"scores of 1 videos are no finite numbers, in rows \[7\]"):
+        merge(views([5, 7, 9], scores=scores), rule=rule)
