@@ -20,7 +20,7 @@ from zoo.layouts import Recognised, recognise
 from zoo.load_report import LoadReport
 from zoo.model import VideoModel
 from zoo.reshape import Inflation
-from zoo.weight_files import CheckpointError, read_metadata, read_weights, unwrap
+from zoo.weight_files import STATE_DICT, CheckpointError, read_metadata, read_weights, unwrap
 
 FORMAT = 1
 METADATA_KEY = "zoo"
@@ -136,7 +136,7 @@ def _read_part(
         CheckpointError: naming the file.
     """
     source = part.source
-    path = "<state dict>" if isinstance(source, Mapping) else str(source)
+    path = STATE_DICT if isinstance(source, Mapping) else str(source)
     contents = unwrap(source, path, part.entry) if isinstance(source, Mapping) else read_weights(source, part.entry)
     # A predictor belongs to the backbone's file.
     mine = ("backbone.", "decoder.") if part.prefix == "backbone." else (part.prefix,)
