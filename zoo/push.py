@@ -236,6 +236,16 @@ def read_hub(name: str) -> tuple[Path, Saved]:
     return read_folder(f"{FOLDER_PREFIX}{folder}")
 
 
+def check_repository(repository: str) -> None:
+    """Refuse what cannot be the name of a repository on the hub.
+
+    Raises:
+        PushError: naming it.
+    """
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise PushError(f"{repository!r} is no repository on the hub, which is called user/name")
+
+
 def upload(folder: str | Path, repository: str, *, private: bool = False, hub: Hub | None = None) -> str:
     """Send a folder of `save_folder` to a new repository on the hub, in one commit.
 
@@ -251,9 +261,8 @@ def upload(folder: str | Path, repository: str, *, private: bool = False, hub: H
     Raises:
         PushError: when the hub refuses, or nobody is logged in.
     """
+    check_repository(repository)
     read_folder(f"{FOLDER_PREFIX}{folder}")
-    if repository.count("/") != 1:
-        raise PushError(f"{repository!r} is no repository on the hub, which is called user/name")
     sender: Hub = hub or HfApi()
     page, left = f"https://huggingface.co/{repository}", ""
     try:

@@ -140,6 +140,9 @@ def get_architecture(name: str) -> Architecture:
         raise TypeError(f"a model is named by a text such as 'videomae_base', not by {name!r}")
     if foreign.is_foreign(name):
         return foreign.describe(name).architecture
+    if name.startswith(PUSHED):
+        way = "name that (its config.json says which), and give its model.safetensors as the checkpoint"
+        raise UnknownNameError(f"{name!r} is one model and no architecture: {way}")
     known = architectures()
     stem = name.partition(".")[0]
     if stem in known:

@@ -229,6 +229,15 @@ def test_a_failed_save_leaves_the_older_file(model, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["m.safetensors"]
 
 
+@pytest.mark.parametrize("place", ["file/m.safetensors", "file/deep/m.safetensors", "folder"])
+def test_a_place_where_no_file_can_be_is_named(model, tmp_path, place):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CheckpointError, match=rf"cannot write '.*{place}': .* MB are free there"):
+        zoo.save_checkpoint(model, tmp_path / place)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
 # ---------------------------------------------------------------- the authors' files
 
 SIZES = {"img_size": "img_size", "patch_size": "patch_size", "embed_dim": "embed_dim", "depth": "depth"}

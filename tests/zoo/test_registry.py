@@ -176,6 +176,11 @@ def test_an_architecture_with_several_weights_asks_for_a_tag():
         zoo.create_model("videomamba_tiny", pretrained=True)
 
 
+def test_a_pushed_model_is_no_architecture():
+    with pytest.raises(KeyError, match=r"'local-dir:mine' is one model and no architecture: .* as the checkpoint"):
+        zoo.get_architecture("local-dir:mine")
+
+
 def test_cards_of_networks_that_do_not_exist_yet_are_listed_and_refused_with_their_reason():
     name = "vjepa2_ac_giant_16_256.droid"
     assert name in zoo.list_pretrained()
