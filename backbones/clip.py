@@ -58,7 +58,7 @@ class ClipBackbone(Backbone):
     The projection into the space that CLIP shares with texts is not part of it; `ClipTeacher` has that.
 
     Args:
-        model: transformers' CLIPVisionModelWithProjection.
+        model: transformers' CLIPVisionModelWithProjection, or CLIPVisionModel.
     """
 
     drops_tokens = False
@@ -66,7 +66,8 @@ class ClipBackbone(Backbone):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         vision: Any = model
-        config, parts = vision.config, vision.vision_model
+        # From transformers 5 on, the parts of a CLIPVisionModel do not lie one level deeper.
+        config, parts = vision.config, getattr(vision, "vision_model", vision)
         self.embed_dim, self.depth, self.pool = config.hidden_size, config.num_hidden_layers, "cls"
         self.tubelet = (1, config.patch_size, config.patch_size)
         self.side = config.image_size // config.patch_size

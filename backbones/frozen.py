@@ -18,13 +18,14 @@ from torch import Tensor
 
 from backbones.clip import ClipBackbone, attend, from_openai
 from backbones.contract import Backbone, Features, Grid, clip_sides
-from backbones.hf import ANATOMIES, HfBackbone, HfVideoMAE
+from backbones.hf import ANATOMIES, HfBackbone
 from backbones.layers import first_row, unit_length
 from backbones.meta import meta_device
 from backbones.positions import resize_spatial_table
 from backbones.teacher import Lesson, Teacher, as_frames, taught_layers
 
 STATISTICS = ("student", "clip")
+CLIP = "clip_vision_model"  # transformers' name of the kind
 
 
 class ClipTeacher(Teacher):
@@ -290,7 +291,7 @@ def hf_videomae(
     depth: int = 12,
     num_heads: int = 12,
     final_norm: bool = True,
-) -> HfVideoMAE:
+) -> HfBackbone:
     """Transformers' VideoMAE of these sizes, without weights.
 
     Args:
@@ -324,7 +325,7 @@ def hf_videomae(
         intermediate_size=4 * embed_dim,
         use_mean_pooling=not final_norm,
     )
-    return HfVideoMAE(VideoMAEModel(config))
+    return HfBackbone(VideoMAEModel(config))
 
 
 # For the embedded clips of 16 x 24 x 24.
@@ -362,8 +363,8 @@ def hf_config(name: str) -> Any:
     except (OSError, ValueError) as error:
         raise ValueError(f"no configuration of {name!r} within reach ({first_line(error)})") from error
     vision = config.vision_config if config.model_type == "clip" else config
-    if vision.model_type not in (*ANATOMIES, "videomae"):
-        known = ", ".join(sorted({*ANATOMIES, "videomae"}))
+    if vision.model_type not in (*ANATOMIES, CLIP):
+        known = ", ".join(sorted((*ANATOMIES, CLIP)))
         raise ValueError(
             f"{name!r} is a {vision.model_type!r} of transformers, for which there is no adapter ({known})"
         )
@@ -403,7 +404,7 @@ def hf_network(name: str, *, pretrained: bool) -> Found:
     import transformers
 
     config = hf_config(name)
-    is_clip = config.model_type == "clip_vision_model"
+    is_clip = config.model_type == CLIP
     if not pretrained:
         make: Any = transformers.CLIPVisionModel if is_clip else transformers.AutoModel.from_config
         return Found(_adapted(make(config)), {})
@@ -430,7 +431,7 @@ def hf_network(name: str, *, pretrained: bool) -> Found:
 
 
 def _adapted(model: Any) -> Backbone:
-    return HfVideoMAE(model) if model.config.model_type == "videomae" else HfBackbone(model)
+    return ClipBackbone(model) if model.config.model_type == CLIP else HfBackbone(model)
 
 
 def first_line(error: BaseException) -> str:

@@ -25,9 +25,8 @@ class Anatomy(NamedTuple):
         norm: path of the final norm.
         pool: how its own classifiers summarise the tokens.
         summary: path of the class token; empty for none.
-        table: path of the position table, class token's row first; empty for none.
+        table: path of the position table, class token's row first; "sincos" for VideoMAE's fixed one; empty for none.
         time_table: path of the table over frames.
-        pre_norm: path of a norm before the blocks.
         sees: "clips" whole, "frames" one by one, or "divided": whole, its tokens ordered by place and then time.
         fixed: which sides of a clip its blocks are bound to: "none", the pictures' "size", or "all".
     """
@@ -39,7 +38,6 @@ class Anatomy(NamedTuple):
     summary: str = ""
     table: str = ""
     time_table: str = ""
-    pre_norm: str = ""
     sees: Literal["clips", "frames", "divided"] = "clips"
     fixed: Literal["none", "size", "all"] = "none"
 
@@ -72,16 +70,6 @@ ANATOMIES = {
         summary="embeddings.cls_token",
         table="embeddings.position_embeddings",
     ),
-    "clip_vision_model": Anatomy(
-        blocks="encoder.layers",
-        conv="embeddings.patch_embedding",
-        norm="post_layernorm",
-        pool="mean",
-        summary="embeddings.class_embedding",
-        table="embeddings.position_embedding.weight",
-        pre_norm="pre_layrnorm",
-        sees="frames",
-    ),
     "dinov2": Anatomy(
         blocks="encoder.layer",
         conv="embeddings.patch_embeddings.projection",
@@ -90,6 +78,13 @@ ANATOMIES = {
         summary="embeddings.cls_token",
         table="embeddings.position_embeddings",
         sees="frames",
+    ),
+    "videomae": Anatomy(
+        blocks="encoder.layer",
+        conv="embeddings.patch_embeddings.projection",
+        norm="layernorm",
+        pool="mean",
+        table="sincos",
     ),
 }
 
@@ -110,10 +105,11 @@ def native_clip(config: Any) -> tuple[int, int]:
 
 
 class HfBackbone(Backbone):
-    """A network of transformers behind the contract: V-JEPA 2, TimeSformer, ViViT; CLIP and DINOv2 on every frame.
+    """A network of transformers behind the contract: V-JEPA 2, TimeSformer, ViViT, VideoMAE; DINOv2 on every frame.
 
-    Features are `last_hidden_state`, patch tokens in raster order; CLIP's has its post-norm besides, which it applies
-    to the class token alone. Networks of frames give the class token's mean over frames as their prefix.
+    Features are `last_hidden_state`, patch tokens in raster order. Networks of frames give the class token's mean over
+    frames as their prefix. The zoo's own `videomae_*` are faster than transformers' VideoMAE, and drop tokens; its
+    table is interpolated for clips of another size, which transformers does not. `ClipBackbone` is the adapter of CLIP.
 
     Args:
         model: the module of transformers.
@@ -130,26 +126,29 @@ class HfBackbone(Backbone):
         config, kind = whole.config, whole.config.model_type
         if kind not in ANATOMIES:
             raise ValueError(f"no adapter for {kind!r} of transformers; there are {', '.join(sorted(ANATOMIES))}")
-        # Before transformers 5, CLIP's parts lay one level deeper, and ViViT's blocks in an encoder.
-        parts = getattr(whole, "vision_model", whole)
         self.anatomy = anatomy = ANATOMIES[kind]
         self.pool = anatomy.pool
+        # Before transformers 5, ViViT's blocks lay in an encoder.
         self.blocks = (
-            _at(parts, anatomy.blocks) if hasattr(parts, anatomy.blocks.split(".")[0]) else parts.encoder.layer
+            _at(whole, anatomy.blocks) if hasattr(whole, anatomy.blocks.split(".")[0]) else whole.encoder.layer
         )
-        self.norm = _at(parts, anatomy.norm)
+        # With mean pooling, VideoMAE's final norm belongs to the classifier.
+        self.norm = _at(whole, anatomy.norm) or nn.Identity()
         self.embed_dim, self.depth = config.hidden_size, len(self.blocks)
-        conv: Any = _at(parts, anatomy.conv)
+        conv: Any = _at(whole, anatomy.conv)
         self.patch_embed = nn.ModuleDict({"proj": conv})
         self.tubelet = (*(1,) * (3 - len(conv.kernel_size)), *conv.kernel_size)
-        self.cls_token, self.pos_embed, self.temporal_pos_embed = (
-            _at(parts, path) if path else None for path in (anatomy.summary, anatomy.table, anatomy.time_table)
-        )
-        self.pre_norm = _at(parts, anatomy.pre_norm) if anatomy.pre_norm else nn.Identity()
         self.native = native_clip(config)
         frames, side = self.native
         rows = side // self.tubelet[1]
         self.table_grid = Grid(frames // self.tubelet[0] if anatomy.sees == "clips" else 1, rows, rows)
+        self.cls_token = _at(whole, anatomy.summary) if anatomy.summary else None
+        if anatomy.table == "sincos":
+            register_positions(self, "sincos", self.table_grid, self.embed_dim)
+            return
+        self.pos_embed, self.temporal_pos_embed = (
+            _at(whole, path) if path else None for path in (anatomy.table, anatomy.time_table)
+        )
 
     def grid(self, video: Float[Tensor, "batch 3 frames height width"]) -> Grid:
         """See `Backbone.grid`.
@@ -183,11 +182,11 @@ class HfBackbone(Backbone):
         """
         self.refuse(keep)
         wanted, grid = self.resolve_layers(layers), self.grid(video)
-        x = self.pre_norm(self._embed(video, grid))
+        x = self._embed(video, grid)
         found = {}
         for index in range(max(wanted, default=-1) + 1):
-            # The second argument is a mask, or a wish for attention maps: none of either.
-            out = self.run_block(index, x, None)
+            out = self.run_block(index, x)
+            # Blocks returned tuples before transformers 5.
             x = out[0] if isinstance(out, tuple) else out
             if index in wanted:
                 found[index] = self._features(self.norm(x) if norm else x, len(video), grid)
@@ -200,10 +199,15 @@ class HfBackbone(Backbone):
         flat = self.patch_embed["proj"].weight.ndim == 4
         pixels = as_frames(video, (video.shape[3], video.shape[4])) if flat else video
         patches = self.patch_embed["proj"](pixels).flatten(2).transpose(1, 2)
-        if self.pos_embed is None or self.cls_token is None:
+        if self.pos_embed is None:
             return patches
-        cls_row, table = self.pos_embed.reshape(1, -1, self.embed_dim).split([1, self.table_grid.num_tokens], 1)
+        num_prefix = int(self.cls_token is not None)
+        cls_row, table = self.pos_embed.reshape(1, -1, self.embed_dim).split(
+            [num_prefix, self.table_grid.num_tokens], 1
+        )
         patches = patches + self._table(table, grid)
+        if self.cls_token is None:
+            return patches
         cls = self.cls_token.reshape(1, 1, -1) + cls_row
         if self.temporal_pos_embed is not None:
             patches = patches.unflatten(0, (len(video), -1)) + self.temporal_pos_embed[:, :, None]
@@ -228,65 +232,6 @@ class HfBackbone(Backbone):
         elif self.anatomy.sees == "divided":
             tokens = tokens.unflatten(1, (-1, grid.time)).transpose(1, 2).flatten(1, 2)
         return Features(tokens, prefix, grid, None)
-
-    def layer_of(self, parameter_name: str) -> int:
-        """See `Backbone.layer_of`."""
-        return 0 if parameter_name.startswith("pre_norm.") else super().layer_of(parameter_name)
-
-
-class HfVideoMAE(Backbone):
-    """A VideoMAE encoder of transformers; the zoo's own `videomae_*` are faster and drop tokens.
-
-    For their weights at hand as a VideoMAEModel, and for comparing. Clips of another size than the position table was
-    made for use it interpolated, which transformers does not.
-
-    Args:
-        model: transformers' VideoMAEModel.
-    """
-
-    drops_tokens = False
-    pos_embed: Tensor
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        parts: Any = model
-        config = parts.config
-        self.embed_dim, self.depth, self.pool = config.hidden_size, config.num_hidden_layers, "mean"
-        self.tubelet = (config.tubelet_size, config.patch_size, config.patch_size)
-        side = config.image_size // config.patch_size
-        self.table_grid = Grid(config.num_frames // config.tubelet_size, side, side)
-        self.patch_embed = nn.ModuleDict({"proj": parts.embeddings.patch_embeddings.projection})
-        self.blocks = parts.encoder.layer
-        # With mean pooling their final norm belongs to the classifier.
-        self.norm = parts.layernorm if parts.layernorm is not None else nn.Identity()
-        register_positions(self, "sincos", self.table_grid, self.embed_dim)
-
-    def forward_intermediates(
-        self,
-        video: Float[Tensor, "batch 3 frames height width"],
-        layers: Sequence[int],
-        keep: Int64[Tensor, "batch tokens"] | None = None,
-        *,
-        norm: bool = True,
-    ) -> list[Features]:
-        """See `Backbone.forward_intermediates`.
-
-        Raises:
-            ValueError: also for any `keep`.
-        """
-        self.refuse(keep)
-        wanted, grid = self.resolve_layers(layers), self.grid(video)
-        patches = self.patch_embed["proj"](video).flatten(2).transpose(1, 2)
-        x = patches + resize_grid_table(self.pos_embed, self.table_grid, grid)
-        found = {}
-        for index in range(max(wanted, default=-1) + 1):
-            out = self.run_block(index, x)
-            # Blocks returned tuples before transformers 5.
-            x = out[0] if isinstance(out, tuple) else out
-            if index in wanted:
-                tokens = self.norm(x) if norm else x
-                found[index] = Features(tokens, tokens[:, :0], grid, None)
-        return [found[index] for index in wanted]
 
 
 def _at(module: nn.Module, path: str) -> Any:

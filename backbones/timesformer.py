@@ -130,7 +130,7 @@ class TimeSformer(Backbone):
         self.cls_pos_embed = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, self.native_grid.height * self.native_grid.width, embed_dim))
         self.temporal_pos_embed = nn.Parameter(torch.zeros(1, self.native_grid.time, embed_dim))
-        rates = torch.linspace(0, drop_path_rate, depth).tolist() if drop_path_rate else [0.0] * depth
+        rates = [drop_path_rate * index / max(depth - 1, 1) for index in range(depth)]
         self.blocks = nn.ModuleList(
             SpaceTimeBlock(embed_dim, num_heads, attention=attention, mlp_ratio=mlp_ratio, drop_path=rate)
             for rate in rates

@@ -370,6 +370,8 @@ class Architecture:
         build: builder whose parameters are keyword-only and all have defaults; they are the valid overrides.
         clip: default clip protocol; `num_frames` and `img_size` equal the builder's defaults.
         classifier: form of the family's own classifiers.
+        parameters: number of values in the backbone of such a classifier, which `zoo list` shows without building it; 0
+            has it built and counted.
         converters: official layouts that this architecture's weights come in.
         objective: name of the family's own pretraining objective on video (`zoo.objectives.matrix.OBJECTIVES`); "none"
             where the authors pretrained on images or not at all.
@@ -386,6 +388,7 @@ class Architecture:
     build: Callable[..., Backbone]
     clip: ClipSpec
     classifier: Classifier
+    parameters: int = 0
     converters: tuple[Converter, ...] = ()
     objective: str = "none"
     source: str = ""

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from zoo.layouts import Recognised, recognise
 from zoo.load_report import LoadReport
 from zoo.model import VideoModel
 from zoo.reshape import Inflation
-from zoo.weight_files import CheckpointError, read_metadata, read_weights, unwrap
+from zoo.weight_files import STATE_DICT, CheckpointError, read_metadata, read_weights, unwrap
 
 FORMAT = 1
 METADATA_KEY = "zoo"
@@ -136,7 +137,7 @@ def _read_part(
         CheckpointError: naming the file.
     """
     source = part.source
-    path = "<state dict>" if isinstance(source, Mapping) else str(source)
+    path = STATE_DICT if isinstance(source, Mapping) else str(source)
     contents = unwrap(source, path, part.entry) if isinstance(source, Mapping) else read_weights(source, part.entry)
     # A predictor belongs to the backbone's file.
     mine = ("backbone.", "decoder.") if part.prefix == "backbone." else (part.prefix,)
@@ -330,7 +331,7 @@ def save_checkpoint(
 
     Raises:
         ValueError: when the model does not say how it was made, or says it with values that JSON cannot hold.
-        CheckpointError: when the file cannot be written; an older one is then still there.
+        SaveError: when the file cannot be written; an older one is then still there.
     """
     if model.spec is None:
         raise ValueError("this model does not say how it was made; build it with create_model, or set model.spec")
@@ -353,11 +354,18 @@ def save_checkpoint(
     write_tensors(model.state_dict(), path, text)
 
 
+class SaveError(CheckpointError):
+    """A file of weights that cannot be written."""
+
+    def __str__(self) -> str:
+        return f"cannot write {self.path!r}: {self.reason}"
+
+
 def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: dict[str, str]) -> None:
     """Write a safetensors file: beside its place, flushed and renamed, so that it appears whole or not at all.
 
     Raises:
-        CheckpointError: naming the file and the free space, when the disk is full or the folder closed.
+        SaveError: naming the file and the free space, when the disk is full or the folder closed.
     """
     path = Path(os.path.expanduser(path))
     # Copies, because the format refuses tensors that share memory.
@@ -371,7 +379,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: str | Path, metadata: dic
         os.replace(beside, path)
     except Exception as error:
         free = shutil.disk_usage(path.parent).free / 1e6 if path.parent.is_dir() else 0.0
-        reason = f"cannot be written ({error}); {free:,.0f} MB are free there"
-        raise CheckpointError(path, reason) from None
+        raise SaveError(path, f"{error}; {free:,.0f} MB are free there") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # there is no such folder
+            beside.unlink()

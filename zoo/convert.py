@@ -11,12 +11,12 @@ from torch import Tensor
 
 from backbones.meta import meta_device
 from zoo.card import Architecture, Classifier, ClipSpec, Converter, fits
-from zoo.checkpoints import Saved, load_checkpoint, read_saved, save_checkpoint, with_predictor, write_tensors
+from zoo.checkpoints import Saved, load_checkpoint, save_checkpoint, with_predictor, write_tensors
 from zoo.layouts import OWN, Recognised, is_optional, recognise
 from zoo.model import VideoModel
-from zoo.registry import builder_options, create_model, get_architecture, get_card
+from zoo.registry import builder_options, create_model, get_architecture, get_card, read_description
 from zoo.suggest import UnknownNameError, unknown
-from zoo.weight_files import CheckpointError, Contents, read_weights
+from zoo.weight_files import STATE_DICT, CheckpointError, Contents, read_weights
 
 TARGETS = ("official", "hf", "zoo")
 # Computed from the size of the clips: a layout without it loses nothing.
@@ -90,7 +90,7 @@ def convert(
     source, target = (Path(os.path.expanduser(path)) for path in (source, target))
     if target.exists() and not force:
         raise ConvertError(f"{str(target)!r} is there already; nothing was written (force, or --force, replaces it)")
-    saved = read_saved(source)
+    saved = read_description(source)
     if not name and saved is None:
         raise UnknownNameError(f"{str(source)!r} does not say which network it holds; name it (name, or --as NAME)")
     name = name or (saved.architecture if saved else "")
@@ -109,11 +109,16 @@ def convert(
             if saved:
                 _require_same_head(candidates, saved, name, given)
             _write_theirs(found.converted.state, target, candidates, result, bool(chosen))
-    except CheckpointError:
-        raise
+    except CheckpointError as error:
+        raise _told(error, source) from None
     except (ValueError, RuntimeError) as error:
         raise ConvertError(f"cannot convert {str(source)!r}: {error}") from None
     return result
+
+
+def _told(error: CheckpointError, source: Path) -> CheckpointError:
+    """The error with the path of the file, whose tensors are loaded without it."""
+    return CheckpointError(source, error.reason) if error.path == STATE_DICT else error
 
 
 def layouts(architecture: Architecture, to: str) -> list[Converter]:

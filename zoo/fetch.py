@@ -131,7 +131,7 @@ def _given(weights: Weights, name: str, local: str | Path) -> Path:
         return path
     if found := _in_folder(path, weights, name):
         return found
-    tried = ", ".join(it.relative_to(path).as_posix() for it in _candidates(path, weights, name))
+    tried = ", ".join(dict.fromkeys(it.relative_to(path).as_posix() for it in _candidates(path, weights, name)))
     raise FetchError(name, f"the folder {str(local)!r} has none of {tried}")
 
 
@@ -251,8 +251,8 @@ def _error(weights: Weights, name: str, reasons: list[str], unreachable: bool) -
         lines += "".join(f"\n  a source is {words(source)}" for source in weights.sources)
     error = FetchError(
         name,
-        f"{lines}\nDownload {files} by hand and give it as checkpoint_path together with pretrained=True, or put it "
-        f"into the folder {name!r} of a folder that the environment variable {FOLDER_VARIABLE} names",
+        f"{lines}\nDownload {files} by hand and put it into the folder {name!r} of a folder that the environment "
+        f"variable {FOLDER_VARIABLE} names; create_model takes it as checkpoint_path beside pretrained=True too",
     )
     error.unreachable = unreachable
     return error

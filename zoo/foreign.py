@@ -9,6 +9,7 @@ weights of transformers is kept together with its class names, unless another nu
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -52,6 +53,12 @@ class Foreign:
 def is_foreign(name: str) -> bool:
     """Whether a name is of another library."""
     return name.startswith(PREFIXES)
+
+
+def is_local(name: str) -> bool:
+    """Whether a name is of a folder on this machine."""
+    rest = name.removeprefix("hf:")
+    return name.startswith("hf:") and (rest.startswith((".", "/", "~")) or Path(rest).exists())
 
 
 def split_objective(words: str) -> tuple[str, str]:
@@ -116,8 +123,8 @@ def _hf(name: str, source: str) -> Foreign:
         num_frames, side = native_clip(config)
     except ValueError as error:
         raise ForeignError(f"{name}: {error}") from error
-    anatomy = ANATOMIES.get(config.model_type)
-    by_frames = anatomy is not None and anatomy.sees == "frames"
+    is_clip = config.model_type == frozen.CLIP
+    by_frames = is_clip or ANATOMIES[config.model_type].sees == "frames"
 
     def load(options: Mapping[str, Any], pretrained: bool = True) -> frozen.Found:
         _check_clip(name, options, (num_frames, side), by_frames)
@@ -136,7 +143,7 @@ def _hf(name: str, source: str) -> Foreign:
         family="adapter",
         build=build,
         clip=_hf_clip(told, num_frames, side),
-        classifier=Classifier(pool=anatomy.pool) if anatomy else _videomae_classifier(config, classifies),
+        classifier=Classifier(pool="cls") if is_clip else _classifier(config, classifies),
         source=f"transformers {config.model_type}, {source}",
         code_licence="Apache-2.0",
         notes=(*NOTES, *(("frame by frame: time is seen by the head only",) if by_frames else ())),
@@ -145,11 +152,13 @@ def _hf(name: str, source: str) -> Foreign:
     return Foreign(architecture=architecture, load=load, label_names=names)
 
 
-def _videomae_classifier(config: Any, classifies: bool) -> Classifier:
-    """VideoMAE's forms: the mean through a norm of its own, or without one the first token of a classifier's file."""
-    if getattr(config, "use_mean_pooling", False):
+def _classifier(config: Any, classifies: bool) -> Classifier:
+    """The form of a kind; VideoMAE's mean goes through a norm of its own, or its first token is taken without one."""
+    if config.model_type == "videomae" and config.use_mean_pooling:
         return Classifier(pool="mean", norm=True, norm_eps=1e-5)  # torch's default, which transformers leaves
-    return Classifier(pool="first" if classifies else "mean")
+    if config.model_type == "videomae" and classifies:
+        return Classifier(pool="first")
+    return Classifier(pool=ANATOMIES[config.model_type].pool)
 
 
 def _check_clip(name: str, options: Mapping[str, Any], native: tuple[int, int], by_frames: bool) -> None:

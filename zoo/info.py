@@ -110,7 +110,7 @@ def table_of(names: Sequence[str]) -> Table:
     table.add_column("licence", no_wrap=True)
     for name in names:
         architecture = get_architecture(name)
-        size = _millions(_count(_on_meta(name).backbone))
+        size = _millions(architecture.parameters or _count(_on_meta(name).backbone))
         table.add_row(
             name,
             architecture.family,

@@ -1,5 +1,6 @@
 """What loading did, for people to read."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -48,6 +49,21 @@ class LoadReport:
             for name in ("cast", "resized", "dropped"):
                 getattr(whole, name).update(getattr(report, name))
         return whole
+
+    @property
+    def noteworthy(self) -> bool:
+        """Whether anything became of a tensor but that it was filled as the file has it."""
+        return any((self.cast, self.resized, self.dropped, self.missing, self.unexpected))
+
+    def tell(self, logger: logging.Logger) -> None:
+        """Log one line where everything matched, and for everybody to see the full account of whatever else happened.
+
+        Python shows warnings of loggers that nobody has configured, and no other messages.
+        """
+        if self.noteworthy:
+            logger.warning("%s", self)
+        else:
+            logger.info("%s", "; ".join(f"{label} {text}" for label, text in self.lines()))
 
     def lines(self) -> list[tuple[str, str]]:
         """Label and text of every line; nothing is said about what did not happen."""

@@ -111,7 +111,9 @@ def _named(name: str) -> VideoModel:
     if is_foreign(name):
         model = create_model(name, pretrained=True)
         if model.spec is None or not model.spec.label_names:
-            raise PredictError(f"no classifier comes with {name!r}; give a fine-tuned file as checkpoint_path")
+            raise PredictError(
+                f"no classifier comes with {name!r}; give a fine-tuned file as checkpoint_path, or --checkpoint"
+            )
         return model
     if not has_tag(name):
         known = get_architecture(name).name

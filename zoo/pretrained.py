@@ -98,7 +98,7 @@ def load_pretrained(
     for (it, _), path, place in zip(wanted, paths, given, strict=True):
         if place is None:  # a file of the user's own may be a copy in another precision; it vouches for nothing
             remember(it.name, path)
-    _logger.info("%s", report)
+    report.tell(_logger)
     return report
 
 

@@ -19,6 +19,7 @@ from zoo.card import Card, Reported
 from zoo.catalogue import licence_of
 from zoo.catalogue_text import clip_text
 from zoo.checkpoints import Saved, read_saved, save_checkpoint
+from zoo.foreign import is_local
 from zoo.hub import EvalResult, HfApi, ModelCardData, snapshot_download
 from zoo.model import VideoModel
 from zoo.suggest import natural
@@ -67,13 +68,18 @@ def save_folder(
         The folder.
 
     Raises:
-        PushError: when the folder exists or cannot be written.
+        PushError: when the folder exists or cannot be written, and for a network that only this machine knows.
         ValueError: for a model that does not say how it was made.
     """
     folder = Path(os.path.expanduser(folder))
     if os.path.lexists(folder):
         raise PushError(f"{str(folder)!r} exists already, and nothing is overwritten: name a new folder")
     config = model_config(model)
+    if is_local(name := config["architecture"]):
+        raise PushError(
+            f"the network {name!r} is described by a folder of this machine, which nobody else has: send that folder "
+            "to the hub, and make the model as hf:USER/NAME; save_checkpoint keeps it for yourself"
+        )
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         beside.mkdir(parents=True)
@@ -195,7 +201,9 @@ def read_folder(name: str) -> tuple[Path, Saved]:
         raise PushError(f"{str(folder)!r} is no folder of a model: it has no {WEIGHTS}")
     saved = read_saved(folder / WEIGHTS)
     if saved is None:
-        raise PushError(f"{str(folder / WEIGHTS)!r} was not written by the zoo: load it with checkpoint_path")
+        raise PushError(
+            f"{str(folder / WEIGHTS)!r} was not written by the zoo: it is loaded by its path, not as local-dir:"
+        )
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         told = config["architecture"], config["num_classes"]
@@ -228,6 +236,16 @@ def read_hub(name: str) -> tuple[Path, Saved]:
     return read_folder(f"{FOLDER_PREFIX}{folder}")
 
 
+def check_repository(repository: str) -> None:
+    """Refuse what cannot be the name of a repository on the hub.
+
+    Raises:
+        PushError: naming it.
+    """
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise PushError(f"{repository!r} is no repository on the hub, which is called user/name")
+
+
 def upload(folder: str | Path, repository: str, *, private: bool = False, hub: Hub | None = None) -> str:
     """Send a folder of `save_folder` to a new repository on the hub, in one commit.
 
@@ -243,15 +261,16 @@ def upload(folder: str | Path, repository: str, *, private: bool = False, hub: H
     Raises:
         PushError: when the hub refuses, or nobody is logged in.
     """
+    check_repository(repository)
     read_folder(f"{FOLDER_PREFIX}{folder}")
-    if repository.count("/") != 1:
-        raise PushError(f"{repository!r} is no repository on the hub, which is called user/name")
     sender: Hub = hub or HfApi()
+    page, left = f"https://huggingface.co/{repository}", ""
     try:
         sender.create_repo(repository, private=private, exist_ok=False)
+        left = f". The new repository is there, and empty: delete it at {page}/settings before you try again"
         sender.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Model of {LIBRARY}")
     except Exception as error:  # the hub's own errors, and those of its transport, have no common ancestor
         names = sorted((it.name for it in Path(folder).iterdir()), key=natural)
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise PushError(f"{repository!r} did not take {', '.join(names)}: {reason}") from None
-    return f"https://huggingface.co/{repository}"
+        raise PushError(f"{repository!r} did not take {', '.join(names)}: {reason}{left}") from None
+    return page

@@ -3,8 +3,7 @@
 import fnmatch
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from zoo.options import check_classes, check_options
 from zoo.pretrained import head_of, load_pretrained, require_buildable
 from zoo.reshape import Inflation, as_inflation
 from zoo.suggest import UnknownNameError, natural, unknown
-from zoo.weight_files import CheckpointError
+from zoo.weight_files import SPARE_BYTES, CheckpointError, extent
 
 DEFAULT_NUM_CLASSES = 400  # Kinetics-400, on which the families' published classifiers are trained
 OWN_OPTIONS = (
@@ -141,6 +140,9 @@ def get_architecture(name: str) -> Architecture:
         raise TypeError(f"a model is named by a text such as 'videomae_base', not by {name!r}")
     if foreign.is_foreign(name):
         return foreign.describe(name).architecture
+    if name.startswith(PUSHED):
+        way = "name that (its config.json says which), and give its model.safetensors as the checkpoint"
+        raise UnknownNameError(f"{name!r} is one model and no architecture: {way}")
     known = architectures()
     stem = name.partition(".")[0]
     if stem in known:
@@ -161,7 +163,9 @@ def get_card(name: str) -> Card:
     if isinstance(name, str) and name in known:
         return known[name]
     architecture = get_architecture(name)
-    tags = [entry for entry in known if entry.startswith(f"{architecture.name}.")]
+    tags = sorted((entry for entry in known if entry.startswith(f"{architecture.name}.")), key=natural)
+    if tags and not has_tag(name):
+        raise UnknownNameError(f"{name!r} has several released weights; name the ones you mean: {', '.join(tags)}")
     if tags:
         raise unknown("weights", name, tags)
     raise UnknownNameError(
@@ -271,14 +275,15 @@ def create_model(
         pretrained, checkpoint_path = False, checkpoint_path or path
     architecture, card = _named(name, pretrained=pretrained)
     filled_by = card if pretrained else None
-    saved = read_saved(checkpoint_path, architecture.name) if checkpoint_path is not None and not filled_by else None
+    saved = None
+    if checkpoint_path is not None and not filled_by:
+        saved = read_description(checkpoint_path, architecture.name)
     classifier = _head_form(classifier or _usual_head(architecture, card, saved, num_classes), global_pool, drop_rate)
     classes = _num_classes(num_classes, card, saved, classifier)
-    with _damage_told(saved, architecture, checkpoint_path):
-        spec = _spec(architecture, card, saved, classifier, classes, _checked(architecture, overrides, OWN_OPTIONS))
-        if pretrained and card is None and checkpoint_path is None:
-            return foreign.create(name, spec, num_classes=num_classes)
-        model = _unfilled(spec, classes)
+    spec = _spec(architecture, card, saved, classifier, classes, _checked(architecture, overrides, OWN_OPTIONS))
+    if pretrained and card is None and checkpoint_path is None:
+        return foreign.create(name, spec, num_classes=num_classes)
+    model = _unfilled(spec, classes)
     _fill(
         model,
         filled_by,
@@ -318,24 +323,37 @@ def _unfilled(spec: ModelSpec, num_classes: int) -> VideoModel:
     return VideoModel(backbone, head, spec, build_predictor(spec, backbone))
 
 
-@contextmanager
-def _damage_told(saved: Saved | None, architecture: Architecture, path: str | Path | None) -> Iterator[None]:
-    """Tell a failure to build that a file of ours causes from one that the caller's options cause.
+def read_description(path: str | Path, name: str = "") -> Saved | None:
+    """What a file of ours says about its model, of which a model can be made; None for any other file.
+
+    The model is made on the meta device before anybody makes it of memory: a damaged or hostile description may ask for
+    any amount of it.
+
+    Args:
+        path: the file.
+        name: architecture that it must have; empty for any.
 
     Raises:
-        CheckpointError: when no model can be made from the description in the file alone.
+        CheckpointError: when it is damaged, when no model can be made of it, or a far larger one than the file holds.
     """
+    saved = read_saved(path, name)
+    if saved is None:
+        return None
+    architecture, (tensors, size) = get_architecture(saved.architecture), extent(path)
     try:
-        yield
-    except (TypeError, ValueError, RuntimeError):
-        if saved is None or path is None:
-            raise
-        try:
-            with meta_device():
-                _unfilled(_spec(architecture, None, saved, saved.classifier, saved.num_classes, {}), saved.num_classes)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(path, f"its description of the model is damaged ({error})") from None
-        raise
+        # Every block has tensors in the file. On the meta device a block still costs time.
+        if (depth := max(saved.overrides.get("depth", 0), saved.classifier.depth)) > tensors:
+            raise ValueError(f"it asks for {depth} blocks, and the file has {tensors} tensors")
+        with meta_device():
+            spec = _spec(architecture, None, saved, saved.classifier, saved.num_classes, {})
+            model = _unfilled(spec, saved.num_classes)
+        wanted = sum(it.numel() * it.element_size() for it in (*model.parameters(), *model.buffers()))
+        # Twice, because half precision is read into float32.
+        if wanted > 2 * size + SPARE_BYTES:
+            raise ValueError(f"it asks for a model of {wanted:,} bytes, and the file has {size:,}")
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise CheckpointError(path, f"its description of the model is damaged ({error})") from None
+    return saved
 
 
 def _usual_head(
@@ -386,7 +404,7 @@ def _fill(
         )
     elif local is not None:
         report = load_checkpoint(model, local, resize_positions=resize_positions, inflate=inflate)
-        _logger.info("%s", report)
+        report.tell(_logger)
         if lacking := [name for name in report.missing if not name.startswith("head.")]:
             reason = f"{len(lacking)} tensors of the model are not in it ({', '.join(lacking[:3])}, ...)"
             raise CheckpointError(local, f"{reason}: load the file that has them too, with zoo.load_checkpoint")

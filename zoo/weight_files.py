@@ -39,6 +39,7 @@ WRAPPERS = (
     "state_dict_ema",
 )
 PREDICTOR = "predictor"
+STATE_DICT = "<state dict>"  # in the place of a path, in messages
 _REFUSED_CLASS = re.compile(r"GLOBAL (\S+)|Trying to call .*?function (\S+)|class (\S+)", re.S)
 
 
@@ -111,6 +112,20 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
+    except Exception as error:
+        raise CheckpointError(path, f"damaged safetensors file ({_first_line(error)})") from None
+
+
+def extent(path: str | Path) -> tuple[int, int]:
+    """Number of tensors in a safetensors file, and its size in bytes.
+
+    Raises:
+        CheckpointError: as `read_weights`.
+    """
+    path = Path(os.path.expanduser(path))
+    try:
+        with safe_open(path, framework="pt") as file:
+            return len(list(file.keys())), path.stat().st_size
     except Exception as error:
         raise CheckpointError(path, f"damaged safetensors file ({_first_line(error)})") from None
 

@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     to_hub = arguments.destination.startswith(push.HUB_PREFIX)
     repository = arguments.destination.removeprefix(push.HUB_PREFIX)
+    if to_hub:
+        push.check_repository(repository)
     if to_hub and not arguments.yes:
         raise push.PushError(f"this would make {repository!r} on the hub, for others to see; say so with --yes")
     numbers = [number for path in arguments.result for number in _numbers(path)]

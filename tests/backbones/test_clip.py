@@ -44,6 +44,14 @@ def test_backbone_and_teacher_agree_before_the_projection():
     torch.testing.assert_close(teacher.model.visual_projection(tokens), taught, rtol=1e-5, atol=1e-5)
 
 
+@torch.no_grad()
+def test_frames_of_other_sizes_are_seen_as_transformers_sees_them():
+    model, image = transformers_model(), torch.randn(2, 3, 24, 32)
+    theirs = model.vision_model(image, interpolate_pos_encoding=True).last_hidden_state
+    features = ClipBackbone(model).eval().forward_intermediates(image[:, :, None], [-1], norm=False)[0]
+    torch.testing.assert_close(features.tokens, theirs[:, 1:], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"img_size": 20, "patch_size": 8}, "cannot be cut into patches of 8 px"), ({"num_heads": 7}, "7 heads do not")],

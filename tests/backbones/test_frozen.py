@@ -5,7 +5,8 @@ from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, VideoMAEConfig, VideoMAEModel
 
 from backbones.contract import Grid
-from backbones.frozen import ClipTeacher, HfVideoMAE, clip_teacher, hf_network, hf_videomae
+from backbones.frozen import ClipTeacher, clip_teacher, hf_network, hf_videomae
+from backbones.hf import HfBackbone
 from tests.backbones import hf_models
 from tests.support import assert_parity, load, manifest, part
 
@@ -215,7 +216,7 @@ def test_videomae_of_transformers_gives_its_own_output():
     )  # fmt: skip
     model = VideoMAEModel(config).eval()
     video = clips(2, 3, 4, 16, 16)
-    ours = HfVideoMAE(model).eval().forward_features(video).tokens
+    ours = HfBackbone(model).eval().forward_features(video).tokens
     torch.testing.assert_close(ours, model(video.transpose(1, 2)).last_hidden_state)
 
 

@@ -2,11 +2,10 @@ import pytest
 import torch
 
 from backbones.contract import Grid
-from backbones.frozen import HfVideoMAE
 from backbones.hf import HfBackbone, native_clip
 from tests.backbones import hf_models, test_contract
 
-KINDS = [kind for kind in hf_models.KINDS if kind != "videomae"]
+KINDS = [kind for kind in hf_models.KINDS if kind != "clip_vision_model"]
 CONTRACT = [
     test_contract.test_a_backbone_that_cannot_drop_tokens_says_so,
     test_contract.test_last_intermediate_equals_forward_features,
@@ -37,8 +36,7 @@ def test_adapters_keep_the_contract(kind, claim):
 def test_tokens_of_clips_are_the_networks_own_to_the_last_bit(kind):
     model, video = hf_models.model(kind), clips(4, 16, 16)
     expected = model(video.transpose(1, 2)).last_hidden_state
-    ours = HfVideoMAE(model) if kind == "videomae" else HfBackbone(model)
-    features = ours.eval().forward_features(video)
+    features = HfBackbone(model).eval().forward_features(video)
     assert torch.equal(torch.cat([features.prefix, features.tokens], 1), expected)
     assert features.grid == Grid(2, 2, 2)
 
@@ -53,30 +51,21 @@ def test_tokens_of_timesformer_are_its_own_in_raster_order():
     assert torch.equal(features.tokens, patches.unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2))
 
 
-@pytest.mark.parametrize("kind", ["clip_vision_model", "dinov2"])
-def test_tokens_of_frames_are_the_networks_own_to_the_last_bit(kind):
-    model, video = hf_models.model(kind), clips(3, 16, 16)
+def test_tokens_of_frames_are_the_networks_own_to_the_last_bit():
+    model, video = hf_models.model("dinov2"), clips(3, 16, 16)
     frames = video.transpose(1, 2).flatten(0, 1)
     expected = model(frames).last_hidden_state.unflatten(0, (2, 3))
     cls, patches = expected.split([1, 4], 2)
-    features = HfBackbone(model).eval().forward_intermediates(video, [-1], norm=kind != "clip_vision_model")[0]
+    features = HfBackbone(model).eval().forward_features(video)
     assert torch.equal(features.tokens, patches.flatten(1, 2))
     assert torch.equal(features.prefix, cls.mean(1))
 
 
-def test_clips_class_token_through_its_norm_is_its_pooled_output():
-    model, video = hf_models.model("clip_vision_model"), clips(1, 16, 16)
-    features = HfBackbone(model).eval().forward_features(video)
-    torch.testing.assert_close(features.prefix[:, 0], model(video[:, :, 0]).pooler_output, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("kind", ["clip_vision_model", "dinov2"])
-def test_frames_of_other_sizes_are_seen_as_the_network_itself_sees_them(kind):
-    model, video = hf_models.model(kind), clips(2, 24, 32)
+def test_frames_of_other_sizes_are_seen_as_the_network_itself_sees_them():
+    model, video = hf_models.model("dinov2"), clips(2, 24, 32)
     frames = video.transpose(1, 2).flatten(0, 1)
-    wish = {"interpolate_pos_encoding": True} if kind == "clip_vision_model" else {}
-    expected = model(frames, **wish).last_hidden_state.unflatten(0, (2, 2)).split([1, 12], 2)[1].flatten(1, 2)
-    features = HfBackbone(model).eval().forward_intermediates(video, [-1], norm=kind != "clip_vision_model")[0]
+    expected = model(frames).last_hidden_state.unflatten(0, (2, 2)).split([1, 12], 2)[1].flatten(1, 2)
+    features = HfBackbone(model).eval().forward_features(video)
     torch.testing.assert_close(features.tokens, expected, rtol=1e-5, atol=1e-5)
     assert features.grid == Grid(2, 3, 4)
 
@@ -94,7 +83,7 @@ def test_clips_that_a_network_is_not_made_for_are_refused(kind, sides, words):
         HfBackbone(hf_models.model(kind)).forward_features(clips(*sides))
 
 
-@pytest.mark.parametrize(("kind", "frames"), [("vjepa2", 8), ("vivit", 8), ("clip_vision_model", 7), ("dinov2", 1)])
+@pytest.mark.parametrize(("kind", "frames"), [("vjepa2", 8), ("vivit", 8), ("videomae", 8), ("dinov2", 1)])
 def test_longer_clips_run_where_the_network_allows(kind, frames):
     features = HfBackbone(hf_models.model(kind)).eval().forward_features(clips(frames, 16, 16))
     assert features.grid.num_tokens == features.tokens.shape[1]
@@ -118,7 +107,7 @@ def test_other_kinds_of_networks_are_named():
 
     module = torch.nn.Identity()
     module.config = Config()
-    with pytest.raises(ValueError, match=r"no adapter for 'swin' of transformers; there are clip_vision_model, dinov2"):
+    with pytest.raises(ValueError, match=r"no adapter for 'swin' of transformers; there are dinov2, timesformer"):
         HfBackbone(module)
 
 

@@ -172,6 +172,13 @@ def test_a_damaged_description_is_a_checkpoint_error(weights, tmp_path, text):
         {"classifier": {"pool": "mean", "options": {"bogus": 1}}},
         {"classifier": {"pool": "mean", "kind": "attentive", "num_heads": 7}},
         {"classifier": {"pool": "mean", "dropout": 7.0}},
+        # No memory may be asked for, and no million of blocks be made.
+        {"overrides": {"depth": 10**9}},
+        {"overrides": {"embed_dim": 10**6, "num_heads": 10**5}},
+        {"overrides": {"img_size": 10**6, "embed_dim": 32, "num_heads": 2}},
+        {"overrides": {"embed_dim": 10**30}},
+        {"num_classes": 10**12},
+        {"classifier": {"pool": "mean", "kind": "attentive", "num_heads": 2, "depth": 10**9}},
     ],
     ids=str,
 )
@@ -182,6 +189,13 @@ def test_a_description_of_which_no_model_can_be_made_names_the_file(model, tmp_p
     save_file(model.state_dict(), path, {"zoo": json.dumps({**text, **change})})
     with pytest.raises(CheckpointError, match=r"m\.safetensors.*description of the model is damaged"):
         zoo.create_model("vit_pico", checkpoint_path=path)
+
+
+@pytest.mark.parametrize("name", ["timesformer_pico", "videomamba_pico", "umt_pico", "timm_vit_pico"])
+def test_a_rate_of_dropped_paths_is_no_damage(name, tmp_path):
+    path = tmp_path / "m.safetensors"
+    zoo.save_checkpoint(zoo.create_model(name, num_classes=3, depth=2, drop_path_rate=0.1), path)
+    assert zoo.create_model(name, checkpoint_path=path).spec.overrides["drop_path_rate"] == 0.1
 
 
 def test_a_wrong_option_of_the_callers_is_not_blamed_on_the_file(model, tmp_path):
@@ -213,6 +227,15 @@ def test_a_failed_save_leaves_the_older_file(model, tmp_path, monkeypatch):
         zoo.save_checkpoint(create(), path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["m.safetensors"]
+
+
+@pytest.mark.parametrize("place", ["file/m.safetensors", "file/deep/m.safetensors", "folder"])
+def test_a_place_where_no_file_can_be_is_named(model, tmp_path, place):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CheckpointError, match=rf"cannot write '.*{place}': .* MB are free there"):
+        zoo.save_checkpoint(model, tmp_path / place)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
 # ---------------------------------------------------------------- the authors' files

@@ -1,3 +1,4 @@
+import json
 import stat
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from zoo.card import Classifier
 from zoo.checkpoints import read_saved
 from zoo.convert import ConvertError, convert
 from zoo.registry import get_architecture
+from zoo.weight_files import CheckpointError, read_metadata
 
 HF_HEAD = Classifier(pool="mean", kind="attentive", num_heads=4, depth=2, attention_eps=1e-6)
 NO_HEAD = Classifier(pool="mean")
@@ -134,6 +136,23 @@ def test_a_file_that_does_not_say_its_network_needs_a_name(tmp_path):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", to="zoo")
     with pytest.raises(ConvertError, match="have no layout known"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", to="zoo", name="videomae_base")
+
+
+def test_broken_values_are_told_with_the_file_that_has_them(tmp_path):
+    model = small("vit_pico")
+    state = {**model.state_dict(), "head.linear.bias": torch.full((3,), torch.nan)}
+    save_file(state, tmp_path / "nan.safetensors")
+    with pytest.raises(CheckpointError, match=r"nan\.safetensors': 'head\.linear\.bias' holds NaN or infinity"):
+        convert(tmp_path / "nan.safetensors", tmp_path / "out.safetensors", to="zoo", name="vit_pico")
+
+
+def test_a_description_that_asks_for_more_than_the_file_holds_is_refused_at_once(tmp_path):
+    path = tmp_path / "a.safetensors"
+    zoo.save_checkpoint(small("vit_pico"), path)
+    text = json.loads(read_metadata(path)["zoo"])
+    save_file(load_file(path), path, {"zoo": json.dumps({**text, "overrides": {"depth": 10**9}})})
+    with pytest.raises(CheckpointError, match=r"a\.safetensors.* asks for 1000000000 blocks, and the file has"):
+        convert(path, tmp_path / "out.safetensors", to="zoo")
 
 
 def test_keys_that_nobody_knows_are_not_lost_silently(tmp_path):

@@ -106,7 +106,7 @@ def test_when_all_sources_fail_each_is_named_with_what_it_said(server, cache):
     assert (
         f"{server.url('/mirror/a.pth')}: another file came: its sha256 is {hashlib.sha256(OTHER).hexdigest()}" in text
     )
-    assert "Download 'a.pth' by hand and give it as checkpoint_path" in text
+    assert "Download 'a.pth' by hand and put it into the folder" in text
     assert not caught.value.unreachable
     assert files(cache) == []
     assert str(pickle.loads(pickle.dumps(caught.value))) == text  # noqa: S301 - made a line above
@@ -239,8 +239,8 @@ def test_a_folder_is_searched_for_the_file(server, tmp_path, monkeypatch, place,
 
 def test_a_named_folder_without_the_file_is_an_error_and_a_searched_one_is_not(server, tmp_path, monkeypatch):
     server.routes["/a.pth"] = good(BODY)
-    with pytest.raises(FetchError, match=rf"has none of {NAME}/a\.pth, a\.pth, {NAME}\.pth"):
-        get(weights(server), local=tmp_path)
+    with pytest.raises(FetchError, match=rf"has none of {NAME}/a\.pth, a\.pth, {NAME}\.pth, {NAME}\.safet"):
+        get(weights(server, "/a.pth", "/mirror/a.pth"), local=tmp_path)
     monkeypatch.setenv("ZOO_WEIGHTS", str(tmp_path))
     assert get(weights(server)).read_bytes() == BODY
     monkeypatch.setenv("ZOO_WEIGHTS", str(tmp_path / "none"))

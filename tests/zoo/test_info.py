@@ -1,10 +1,12 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from zoo import info
+import zoo
+from zoo import info, registry
 from zoo.card import Card, ClipSpec, Reported, Source, Weights
 from zoo.suggest import UnknownNameError
 
@@ -48,6 +50,17 @@ def test_the_list_keeps_whole_names_in_a_narrow_terminal():
     assert all(name in text for name in EVERY)
     assert len(text.splitlines()) == len(EVERY) + 1
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
+
+
+def test_the_list_builds_no_network_whose_size_its_card_says(monkeypatch):
+    mine = replace(registry.get_architecture("vit_pico"), name="vit_mine", parameters=0)
+    monkeypatch.setattr(registry, "_added", {"vit_mine": mine})
+    built = []
+    monkeypatch.setattr(info, "create_model", lambda name: built.append(name) or zoo.create_model(name))
+    lines = printed(info.table_of([*EVERY, "vit_mine"])).splitlines()
+    assert built == ["vit_mine"]
+    sizes = {line.split()[0]: line.split()[2] for line in lines[1:]}
+    assert sizes["vit_mine"] == sizes["vit_pico"]
 
 
 def test_a_misspelt_name_gets_the_closest():

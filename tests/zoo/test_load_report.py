@@ -1,5 +1,7 @@
 import io
+import logging
 
+import pytest
 from rich.console import Console
 
 import zoo
@@ -18,6 +20,30 @@ def test_the_report_reads_well():
     console = Console(file=io.StringIO(), width=200)
     console.print(report)
     assert console.file.getvalue().split() == text.split()
+
+
+@pytest.mark.parametrize(
+    ("what", "level"),
+    [
+        ({}, "INFO"),
+        ({"cast": {"p": "float16 to float32"}}, "WARNING"),
+        ({"resized": {"p": "interpolated"}}, "WARNING"),
+        ({"dropped": {"r": "not a tensor"}}, "WARNING"),
+        ({"missing": ["q"]}, "WARNING"),
+        ({"unexpected": ["q"]}, "WARNING"),
+    ],
+    ids=str,
+)
+def test_what_is_worth_knowing_is_shown_to_everybody_and_a_plain_load_is_one_line(what, level, caplog):
+    report = LoadReport(source="a.pth", layout="zoo", matched=["p"], parameters=1, **what)
+    with caplog.at_level(logging.INFO):
+        report.tell(logging.getLogger("zoo"))
+    (record,) = caplog.records
+    assert record.levelname == level
+    text = record.getMessage()
+    assert "a.pth (zoo)" in text
+    assert ("\n" in text) == bool(what)
+    assert all(str(it) in text for values in what.values() for it in values)
 
 
 def test_a_long_report_is_cut_short():

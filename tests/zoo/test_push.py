@@ -5,6 +5,7 @@ import torch
 from huggingface_hub import ModelCard
 
 import zoo
+from tests.backbones import hf_models
 from tests.zoo.made_up_cards import card
 from zoo import push
 from zoo.card import ClipSpec, Reported
@@ -108,11 +109,21 @@ def test_folders_that_hold_no_model_of_ours_are_named(model, tmp_path):
         zoo.create_model(f"local-dir:{place}")
 
 
+@pytest.mark.parametrize("place", ["{}", "./mine", "mine"])
+def test_a_network_that_only_this_machine_knows_is_not_pushed(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    hf_models.config("dinov2").save_pretrained(tmp_path / "mine")
+    model = zoo.create_model(f"hf:{place.format(tmp_path / 'mine')}", num_classes=3)
+    with pytest.raises(PushError, match=r"'hf:.*mine' is described by a folder of this machine"):
+        save_folder(model, tmp_path / "pushed")
+    assert not (tmp_path / "pushed").exists()
+
+
 class FakeHub:
     """Notes what is sent; refuses where it is told to."""
 
-    def __init__(self, refuses: str = "") -> None:
-        self.refuses, self.calls = refuses, []
+    def __init__(self, refuses: str = "", breaks: str = "") -> None:
+        self.refuses, self.breaks, self.calls = refuses, breaks, []
 
     def create_repo(self, repo_id, *, private, exist_ok):
         if self.refuses:
@@ -120,6 +131,8 @@ class FakeHub:
         self.calls.append((repo_id, private, exist_ok))
 
     def upload_folder(self, *, repo_id, folder_path, commit_message):
+        if self.breaks:
+            raise OSError(self.breaks)
         self.calls.append((repo_id, sorted(it.name for it in folder_path.iterdir())))
 
 
@@ -135,6 +148,17 @@ def test_the_hub_gets_the_whole_folder_in_a_new_repository(model, tmp_path):
         push.upload(place, "mine", hub=hub)
     with pytest.raises(PushError, match=r"'me/mine' did not take .*: You must be logged in"):
         push.upload(place, "me/mine", hub=FakeHub("You must be logged in\nand more"))
+
+
+def test_a_broken_upload_tells_of_the_empty_repository_that_it_leaves(model, tmp_path):
+    place = save_folder(model, tmp_path / "mine")
+    with pytest.raises(
+        PushError, match=r"connection lost. The new repository is there, and empty: delete it at .*me/m"
+    ):
+        push.upload(place, "me/mine", hub=FakeHub(breaks="connection lost"))
+    with pytest.raises(PushError) as raised:
+        push.upload(place, "me/mine", hub=FakeHub("You must be logged in"))
+    assert "empty" not in str(raised.value)
 
 
 def test_a_repository_on_the_hub_is_read_like_a_folder(model, tmp_path, monkeypatch):

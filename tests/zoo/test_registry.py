@@ -1,5 +1,6 @@
 import fnmatch
 import inspect
+import re
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,7 @@ def test_every_architecture_builds_at_its_published_size(name):
         model = zoo.create_model(name)
     print(f"{name}: {parameters(model) / 1e6:.2f} M parameters with 400 classes")
     assert parameters(model.get_classifier()) == 400 * model.num_features + 400
+    assert parameters(model.backbone) == registry.get_architecture(name).parameters
     assert model.spec.architecture.name == name
     assert model.pretrained_cfg["num_classes"] == 400
 
@@ -166,6 +168,17 @@ def test_weights_that_are_not_known_are_refused_with_the_way_out():
             zoo.create_model(name, pretrained=True)
     assert zoo.list_models("vit_pico*", pretrained=True) == []
     assert zoo.list_models(pretrained=True) == zoo.list_pretrained()
+
+
+def test_an_architecture_with_several_weights_asks_for_a_tag():
+    valid = ", ".join(zoo.list_pretrained("videomamba_tiny.*"))
+    with pytest.raises(KeyError, match=f"'videomamba_tiny' has several released weights; .*: {re.escape(valid)}$"):
+        zoo.create_model("videomamba_tiny", pretrained=True)
+
+
+def test_a_pushed_model_is_no_architecture():
+    with pytest.raises(KeyError, match=r"'local-dir:mine' is one model and no architecture: .* as the checkpoint"):
+        zoo.get_architecture("local-dir:mine")
 
 
 def test_cards_of_networks_that_do_not_exist_yet_are_listed_and_refused_with_their_reason():

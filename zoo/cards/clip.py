@@ -125,11 +125,12 @@ def _clip(img_size: int) -> ClipSpec:
     return ClipSpec(num_frames=1, sampling="uniform", img_size=img_size, mean=MEAN, std=STD, interpolation="bicubic")
 
 
-def _architecture(name: str, img_size: int = 224) -> Architecture:
+def _architecture(name: str, parameters: int, img_size: int = 224) -> Architecture:
     return Architecture(
         name=name,
         family="clip",
         build=getattr(frozen, name),
+        parameters=parameters,
         clip=_clip(img_size),
         classifier=Classifier(pool="cls"),
         converters=(VISUAL, OPENAI, TRANSFORMERS),
@@ -170,9 +171,9 @@ def _card(size: str, file: str, img_size: int = 224) -> Card:
 
 
 ARCHITECTURES = (
-    _architecture("clip_visual_base_patch16"),
-    _architecture("clip_visual_large_patch14"),
-    _architecture("clip_visual_large_patch14_336", 336),
+    _architecture("clip_visual_base_patch16", 85_799_424),
+    _architecture("clip_visual_large_patch14", 303_179_776),
+    _architecture("clip_visual_large_patch14_336", 303_507_456, 336),
 )
 CARDS: tuple[Card, ...] = (
     _card("base_patch16", "vit_b16.pth"),

@@ -77,12 +77,13 @@ PICO_CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24, flip=False)
 SHRINK = {"img_size": 16, "num_frames": 4, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 
 
-def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
+def _architecture(name: str, parameters: int, clip: ClipSpec, *notes: str) -> Architecture:
     """All members share head, layouts, source and licence."""
     return Architecture(
         name=name,
         family="timesformer",
         build=getattr(timesformer, name),
+        parameters=parameters,
         clip=clip,
         # Class token after the final norm, no dropout before the classifier (vit.py).
         classifier=Classifier(pool="mean" if name.endswith("_pico") else "cls"),
@@ -95,13 +96,15 @@ def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
 
 
 ARCHITECTURES = (
-    _architecture("timesformer_tiny", CLIP, "DeiT-Ti's width: not in the TimeSformer paper"),
-    _architecture("timesformer_base", CLIP),
-    _architecture("timesformer_hr", HR_CLIP, "timesformer_base on 16 frames of 448 px"),
-    _architecture("timesformer_large", LARGE_CLIP, "timesformer_base on 96 frames"),
-    _architecture("timesformer_joint_tiny", CLIP, "the 'TimeSformer-Ti' of Figure 1 in arXiv 2403.06977 (VideoMamba)"),
-    _architecture("timesformer_joint_base", CLIP, "joint instead of divided space-time attention"),
-    _architecture("timesformer_pico", PICO_CLIP, "for the embedded suite"),
-    _architecture("timesformer_joint_pico", PICO_CLIP, "for the embedded suite"),
+    _architecture("timesformer_tiny", 7_753_920, CLIP, "DeiT-Ti's width: not in the TimeSformer paper"),
+    _architecture("timesformer_base", 121_258_752, CLIP),
+    _architecture("timesformer_hr", 121_716_480, HR_CLIP, "timesformer_base on 16 frames of 448 px"),
+    _architecture("timesformer_large", 121_326_336, LARGE_CLIP, "timesformer_base on 96 frames"),
+    _architecture(
+        "timesformer_joint_tiny", 5_525_952, CLIP, "the 'TimeSformer-Ti' of Figure 1 in arXiv 2403.06977 (VideoMamba)"
+    ),
+    _architecture("timesformer_joint_base", 85_804_800, CLIP, "joint instead of divided space-time attention"),
+    _architecture("timesformer_pico", 309_632, PICO_CLIP, "for the embedded suite"),
+    _architecture("timesformer_joint_pico", 225_920, PICO_CLIP, "for the embedded suite"),
 )
 CARDS: tuple[Card, ...] = ()

@@ -51,11 +51,12 @@ PICO_CLIP = ClipSpec(num_frames=8, sampling="dense", stride=2, img_size=24, flip
 SHRINK = {"img_size": 16, "num_frames": 4, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 
 
-def _published(name: str) -> Architecture:
+def _published(name: str, parameters: int) -> Architecture:
     return Architecture(
         name=name,
         family="umt",
         build=getattr(umt, name),
+        parameters=parameters,
         clip=CLIP,
         classifier=MEAN_POOL,
         converters=(PRETRAIN, FINETUNE),
@@ -71,12 +72,13 @@ def _published(name: str) -> Architecture:
 
 
 ARCHITECTURES = (
-    _published("umt_base"),
-    _published("umt_large"),
+    _published("umt_base", 85_635_840),
+    _published("umt_large", 303_072_256),
     Architecture(
         name="umt_pico",
         family="umt",
         build=umt.umt_pico,
+        parameters=212_032,
         clip=PICO_CLIP,
         classifier=Classifier(pool="mean", norm=True, options={"final_norm": False}),
         objective="umt",

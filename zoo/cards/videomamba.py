@@ -77,12 +77,13 @@ PICO_CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24, flip=False)
 SHRINK = {"img_size": 32, "num_frames": 4, "patch_size": 8, "embed_dim": 32, "depth": 3}
 
 
-def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
+def _architecture(name: str, parameters: int, clip: ClipSpec, *notes: str) -> Architecture:
     """All members share head, layouts, source and licence."""
     return Architecture(
         name=name,
         family="videomamba",
         build=getattr(videomamba, name.removesuffix("_pretrain")),
+        parameters=parameters,
         clip=clip,
         # Class token after the final norm, no dropout before the classifier.
         classifier=Classifier(pool="mean" if name.endswith("_pico") else "cls"),
@@ -98,15 +99,19 @@ def _architecture(name: str, clip: ClipSpec, *notes: str) -> Architecture:
 
 IMAGE_FORM = "num_frames=1 with tubelet_size=1 is the image model"
 ARCHITECTURES: tuple[Architecture, ...] = (
-    _architecture("videomamba_tiny", CLIP, IMAGE_FORM),
-    _architecture("videomamba_small", CLIP, IMAGE_FORM),
-    _architecture("videomamba_middle", CLIP, IMAGE_FORM),
+    _architecture("videomamba_tiny", 6_956_544, CLIP, IMAGE_FORM),
+    _architecture("videomamba_small", 25_414_656, CLIP, IMAGE_FORM),
+    _architecture("videomamba_middle", 73_645_056, CLIP, IMAGE_FORM),
     _architecture(
-        "videomamba_middle_pretrain", CLIP, "the middle model's form in masked pretraining, of the same weights"
+        "videomamba_middle_pretrain",
+        73_645_056,
+        CLIP,
+        "the middle model's form in masked pretraining, of the same weights",
     ),
-    _architecture("videomamba_base", IMAGE_CLIP, IMAGE_FORM, "published as an image model only"),
+    _architecture("videomamba_base", 96_829_440, IMAGE_CLIP, IMAGE_FORM, "published as an image model only"),
     _architecture(
         "videomamba_pico",
+        57_536,
         PICO_CLIP,
         "for the embedded suite: 4 states and expansion 1, published sizes have 16 and 2",
         "starts as Mamba does and averages its tokens: the authors' start and a class token need longer training",

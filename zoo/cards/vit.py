@@ -231,12 +231,13 @@ _NORM_NOTE = (
 _HUGE_NOTE = "pretrained with patches of 14 px; the authors' fine-tuning factory vit_huge_patch14 builds 16 px"
 
 
-def _videomae(name: str, *notes: str) -> Architecture:
+def _videomae(name: str, parameters: int, *notes: str) -> Architecture:
     """The published sizes share clip, classifier, layouts, source and licence."""
     return Architecture(
         name=name,
         family="videomae",
         build=getattr(vit, name),
+        parameters=parameters,
         clip=VIDEOMAE_CLIP,
         classifier=MEAN_POOL,
         converters=(VIDEOMAE_PRETRAIN, VIDEOMAE_FINETUNE, *_HF),
@@ -248,12 +249,13 @@ def _videomae(name: str, *notes: str) -> Architecture:
     )
 
 
-def _mae_st(name: str, classifier: Classifier, *notes: str) -> Architecture:
+def _mae_st(name: str, parameters: int, classifier: Classifier, *notes: str) -> Architecture:
     """Both published sizes share clip, layouts, source and licence."""
     return Architecture(
         name=name,
         family="mae_st",
         build=getattr(vit, name),
+        parameters=parameters,
         clip=MAE_ST_CLIP,
         classifier=classifier,
         converters=tuple(layout(tables) for layout in (mae_st_pretrain, mae_st_finetune) for tables in _MAE_ST_KEYS),
@@ -266,16 +268,17 @@ def _mae_st(name: str, classifier: Classifier, *notes: str) -> Architecture:
 
 
 ARCHITECTURES = (
-    _videomae("videomae_small", _SMALL_NOTE),
-    _videomae("videomae_base"),
-    _videomae("videomae_large"),
-    _videomae("videomae_huge"),
-    _mae_st("mae_st_large", MAE_ST_MEAN_POOL, _NORM_NOTE),
-    _mae_st("mae_st_huge", MAE_ST_HUGE_MEAN_POOL, _NORM_NOTE, _HUGE_NOTE),
+    _videomae("videomae_small", 21_879_168, _SMALL_NOTE),
+    _videomae("videomae_base", 86_225_664),
+    _videomae("videomae_large", 303_858_688),
+    _videomae("videomae_huge", 631_604_480),
+    _mae_st("mae_st_large", 304_094_208, MAE_ST_MEAN_POOL, _NORM_NOTE),
+    _mae_st("mae_st_huge", 631_909_120, MAE_ST_HUGE_MEAN_POOL, _NORM_NOTE, _HUGE_NOTE),
     Architecture(
         name="vit_pico",
         family="videomae",
         build=vit.vit_pico,
+        parameters=224_320,
         clip=PICO_CLIP,
         classifier=MEAN_POOL,
         objective="mae",
@@ -286,6 +289,7 @@ ARCHITECTURES = (
         name="vit_still_pico",
         family="teacher",
         build=vit.vit_still_pico,
+        parameters=213_120,
         clip=ClipSpec(num_frames=1, sampling="segments", img_size=24, flip=False),
         # Its class token's attention is what masks are drawn from; averaged tokens would leave it untrained.
         classifier=Classifier(pool="cls"),

@@ -202,11 +202,12 @@ def _side(build: Callable[..., ViT]) -> int:
     return side
 
 
-def _vjepa(name: str, build: Callable[..., ViT], *notes: str) -> Architecture:
+def _vjepa(name: str, parameters: int, build: Callable[..., ViT], *notes: str) -> Architecture:
     return Architecture(
         name=name,
         family="vjepa",
         build=build,
+        parameters=parameters,
         clip=replace(CLIP, img_size=_side(build)),
         classifier=HEAD if name in PREDICTORS else Classifier(pool="mean"),
         converters=(OFFICIAL, OFFICIAL_PROBE, OFFICIAL_PREDICTOR),
@@ -219,11 +220,12 @@ def _vjepa(name: str, build: Callable[..., ViT], *notes: str) -> Architecture:
     )
 
 
-def _vjepa2(name: str, build: Callable[..., ViT]) -> Architecture:
+def _vjepa2(name: str, parameters: int, build: Callable[..., ViT]) -> Architecture:
     return Architecture(
         name=name,
         family="vjepa2",
         build=build,
+        parameters=parameters,
         clip=replace(CLIP_2, img_size=_side(build)),
         classifier=HEAD_2,
         converters=(
@@ -246,11 +248,12 @@ def _vjepa2(name: str, build: Callable[..., ViT]) -> Architecture:
     )
 
 
-def _pico(name: str, family: str) -> Architecture:
+def _pico(name: str, parameters: int, family: str) -> Architecture:
     return Architecture(
         name=name,
         family=family,
         build=getattr(vjepa, name),
+        parameters=parameters,
         clip=PICO_CLIP,
         classifier=Classifier(pool="mean"),
         objective="vjepa",
@@ -262,18 +265,18 @@ def _pico(name: str, family: str) -> Architecture:
 _UNPUBLISHED = "a size of the authors' code for which they released no weights"
 
 ARCHITECTURES = (
-    _vjepa("vjepa_tiny", vjepa.vjepa_tiny, _UNPUBLISHED),
-    _vjepa("vjepa_small", vjepa.vjepa_small, _UNPUBLISHED),
-    _vjepa("vjepa_base", vjepa.vjepa_base, _UNPUBLISHED),
+    _vjepa("vjepa_tiny", 5_633_856, vjepa.vjepa_tiny, _UNPUBLISHED),
+    _vjepa("vjepa_small", 21_884_544, vjepa.vjepa_small, _UNPUBLISHED),
+    _vjepa("vjepa_base", 86_236_416, vjepa.vjepa_base, _UNPUBLISHED),
     # Names of released networks end with patch and side, as their files do: each side is a network of its own.
-    _vjepa("vjepa_large_16_224", vjepa.vjepa_large),
-    _vjepa("vjepa_huge_16_224", vjepa.vjepa_huge),
-    _vjepa("vjepa_huge_16_384", partial(vjepa.vjepa_huge, img_size=384)),
-    _vjepa2("vjepa2_large_16_256", vjepa.vjepa2_large),
-    _vjepa2("vjepa2_huge_16_256", vjepa.vjepa2_huge),
-    _vjepa2("vjepa2_giant_16_256", vjepa.vjepa2_giant),
-    _vjepa2("vjepa2_giant_16_384", partial(vjepa.vjepa2_giant, img_size=384)),
-    _pico("vjepa_pico", "vjepa"),
-    _pico("vjepa2_pico", "vjepa2"),
+    _vjepa("vjepa_large_16_224", 303_885_312, vjepa.vjepa_large),
+    _vjepa("vjepa_huge_16_224", 631_648_000, vjepa.vjepa_huge),
+    _vjepa("vjepa_huge_16_384", 631_648_000, partial(vjepa.vjepa_huge, img_size=384)),
+    _vjepa2("vjepa2_large_16_256", 303_885_312, vjepa.vjepa2_large),
+    _vjepa2("vjepa2_huge_16_256", 631_648_000, vjepa.vjepa2_huge),
+    _vjepa2("vjepa2_giant_16_256", 1_012_173_952, vjepa.vjepa2_giant),
+    _vjepa2("vjepa2_giant_16_384", 1_012_173_952, partial(vjepa.vjepa2_giant, img_size=384)),
+    _pico("vjepa_pico", 224_704, "vjepa"),
+    _pico("vjepa2_pico", 224_704, "vjepa2"),
 )
 CARDS: tuple[Card, ...] = RELEASED

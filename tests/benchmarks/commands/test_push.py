@@ -38,6 +38,7 @@ def test_a_checkpoint_becomes_a_folder_with_its_measured_numbers(checkpoint, tmp
     ("change", "hint"),
     [
         ({"destination": "hf-hub:me/it"}, "say so with --yes"),
+        ({"destination": "hf-hub:me"}, "'me' is no repository on the hub"),
         ({"source": "no_such_model.tag"}, "unknown model"),
         ({"source": "no_such_model.tag"}, "nor is there a file 'no_such_model.tag'"),
         ({"source": "plain.safetensors"}, "no such file"),
