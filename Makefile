@@ -49,6 +49,7 @@ check: setup  ## ruff, the type checker, the structure tests
 
 gpu: setup  ## everything that needs a GPU; results go to benchmarks/results/
 	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m benchmarks.speed.scan_gpu
 
 clean:  ## remove the environment and caches (runs/ stays)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
