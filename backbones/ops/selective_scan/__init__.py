@@ -11,6 +11,8 @@ a sequence: inputs and outputs of the backward direction stay in the order of th
 State and sums are float32, also under autocast and for bfloat16 inputs, and float64 for float64 inputs; the output has
 the dtype of u. Inputs are public as `[batch, dim, length]` and may be transposed views of `[batch, length, dim]`, which
 is the faster layout; the output is such a view.
+
+The environment variable ZOO_SCAN names what "auto" stands for; see `table.choose`.
 """
 
 from typing import Literal, overload
@@ -73,7 +75,7 @@ def selective_scan(
     """
     inputs = with_groups(inputs)
     require_gate(z, inputs.u)
-    scanned = choose(implementation)([inputs], [reverse], z, delta_softplus)
+    scanned = choose(implementation, inputs.u.device.type)([inputs], [reverse], z, delta_softplus)
     return (scanned.out, scanned.last_states[0]) if return_last_state else scanned.out
 
 
@@ -102,4 +104,4 @@ def bidirectional_scan(
     require_gate(z, forward.u)
     if forward.u.shape != backward.u.shape:
         raise ValueError(f"the directions differ in shape: {tuple(forward.u.shape)} and {tuple(backward.u.shape)}")
-    return choose(implementation)(directions, [False, True], z, delta_softplus).out
+    return choose(implementation, forward.u.device.type)(directions, [False, True], z, delta_softplus).out
