@@ -104,7 +104,7 @@ def _differentiate(
     return list(grads[: len(tensors)]), None if z is None else grads[-1], None, None, None
 
 
-def _refuse(ctx: Any, *grads: Tensor | None) -> None:
+def _refuse(ctx: Any, *grads: list[Tensor | None]) -> None:
     raise RuntimeError("the compiled selective scan has no second derivative; implementation='reference' has")
 
 

@@ -54,7 +54,11 @@ def target() -> Target:
     """The best instruction set of this processor that ATen's vector headers know; ATEN_CPU_CAPABILITY lowers it."""
     best = torch.backends.cpu.get_cpu_capability()
     name, capability = (best, best) if best in INSTRUCTION_SETS else ("", "DEFAULT")
-    flags = [f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}", *INSTRUCTION_SETS.get(name, "").split()]
+    flags = [
+        f"-DCPU_CAPABILITY={capability}",
+        f"-DCPU_CAPABILITY_{capability}",
+        *INSTRUCTION_SETS.get(name, "").split(),
+    ]
     if not name:
         name = "NEON" if platform.machine() in ("aarch64", "arm64") else "no vector instructions"
     openmp = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's compiler has none

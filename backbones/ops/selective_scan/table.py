@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from backbones.ops.selective_scan import kernel
+import backbones.ops.selective_scan.kernel as kernel
 from backbones.ops.selective_scan.chunked import chunked_scan
 from backbones.ops.selective_scan.compiled import compiled_scan
 from backbones.ops.selective_scan.contract import Implementation

@@ -1,5 +1,5 @@
-// Exponentials and their kin on vectors, without calls of functions and without fast-math: errors are a few units in
-// the last place, and decays near 1 are exact to one.
+// Exponentials and their kin on vectors, without calls of functions and without fast-math. The relative error of an
+// exponential is about one unit in the last place, and half a unit per unit of the exponent where that is large.
 
 #pragma once
 
@@ -53,11 +53,15 @@ struct Format<double> {
 template <typename T>
 inline Vectorized<T> exp2_of_product(const Vectorized<T>& a, const Vectorized<T>& b) {
   using F = Format<T>;
-  const Vectorized<T> shifter(F::shifter);
 #if defined(CPU_CAPABILITY_AVX512)
-  const auto shifted = fmadd(a, b, shifter);
-  const auto rest = fmadd(a, b, shifter - shifted);
+  const auto exponent = a * b;
+  Vectorized<T> rest;
+  if constexpr (std::is_same_v<T, float>)
+    rest = _mm512_reduce_ps(exponent, 0);
+  else
+    rest = _mm512_reduce_pd(exponent, 0);
 #else
+  const Vectorized<T> shifter(F::shifter);
   const auto exponent = at::vec::clamp(a * b, Vectorized<T>(F::least), Vectorized<T>(F::most));
   const auto shifted = exponent + shifter;
   const auto rest = exponent - (shifted - shifter);
@@ -67,7 +71,7 @@ inline Vectorized<T> exp2_of_product(const Vectorized<T>& a, const Vectorized<T>
   for (size_t k = 1; k < F::power.size(); ++k) series = fmadd(series, rest, Vectorized<T>(F::power[k]));
   series = fmadd(series, rest, Vectorized<T>(T(1)));
 #if defined(CPU_CAPABILITY_AVX512)
-  const auto whole = shifted - shifter;
+  const auto whole = exponent - rest;
   if constexpr (std::is_same_v<T, float>)
     return Vectorized<T>(_mm512_scalef_ps(series, whole));
   else

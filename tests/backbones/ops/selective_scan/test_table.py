@@ -11,16 +11,74 @@ def test_a_misspelt_implementation_gets_the_closest_name(problem):
 
 
 def test_an_unlike_name_gets_all_names():
-    with pytest.raises(ValueError, match=r"there are \['auto', 'chunked', 'reference'\]"):
+    with pytest.raises(ValueError, match=r"there are \['auto', 'compiled', 'chunked', 'reference'\]"):
         choose("zzz")
 
 
 def test_auto_takes_the_first_available_row_and_others_say_why_not(monkeypatch):
     rows = {"absent": Row(None, False, "needs a GPU"), **implementations()}
     monkeypatch.setattr(table, "implementations", lambda: rows)
+    monkeypatch.setattr(table, "_automatic", {})
     assert choose("auto") is rows["chunked"].function
     with pytest.raises(ValueError, match="'absent' of the selective scan is not available: needs a GPU"):
         choose("absent")
+
+
+@pytest.fixture
+def kernel_state(monkeypatch):
+    """Sets whether the kernel is built, whether a build works and what ZOO_SCAN says, in a process that never chose."""
+
+    def set_up(*, built, builds, variable):
+        answers = {False: "" if built else "it is not built yet", True: "" if built or builds else "no compiler"}
+        monkeypatch.setattr(table.kernel, "load", lambda *, build: answers[build])
+        monkeypatch.setattr(table, "_no_kernel", "")
+        monkeypatch.setattr(table, "_automatic", {})
+        monkeypatch.setenv("ZOO_SCAN", variable)
+
+    return set_up
+
+
+@pytest.mark.parametrize(
+    ("variable", "built", "builds", "taken"),
+    [
+        ("", True, True, "compiled"),
+        ("", False, True, "chunked"),  # "auto" never builds
+        ("compiled", False, True, "compiled"),
+        ("compiled", False, False, "chunked"),
+        ("chunked", True, True, "chunked"),
+        ("reference", True, True, "reference"),
+    ],
+)
+def test_auto_takes_what_is_built_or_what_the_variable_names(kernel_state, caplog, variable, built, builds, taken):
+    kernel_state(built=built, builds=builds, variable=variable)
+    assert choose("auto", "cpu") is implementations()[taken].function
+    fell_back = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    line = "selective scan on cpu: not 'compiled', because no compiler"
+    assert fell_back == ([line] if (variable, taken) == ("compiled", "chunked") else [])
+
+
+def test_auto_stays_what_it_was_in_the_middle_of_a_process(kernel_state, monkeypatch):
+    kernel_state(built=False, builds=True, variable="")
+    before = choose("auto")
+    monkeypatch.setattr(table.kernel, "load", lambda *, build: "")
+    assert choose("auto") is before
+
+
+def test_a_kernel_for_cpus_serves_no_other_device(kernel_state):
+    kernel_state(built=True, builds=True, variable="compiled")
+    assert choose("auto", "cuda") is implementations()["chunked"].function
+
+
+def test_a_misspelt_variable_is_named(kernel_state):
+    kernel_state(built=True, builds=True, variable="compield")
+    with pytest.raises(ValueError, match=r"\(ZOO_SCAN\) 'compield'.*did you mean 'compiled'"):
+        choose("auto")
+
+
+def test_asking_for_the_kernel_by_name_says_why_it_cannot_be_had(kernel_state):
+    kernel_state(built=False, builds=False, variable="")
+    with pytest.raises(ValueError, match="'compiled' of the selective scan is not available: no compiler"):
+        choose("compiled")
 
 
 @pytest.mark.parametrize("name", ["chunked", "reference"])
