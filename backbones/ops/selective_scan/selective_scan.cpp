@@ -26,7 +26,7 @@ using at::vec::fmadd;
 template <typename T>
 using Vectors = std::vector<Vectorized<T>>;  // aligned, unlike a vector of numbers
 
-constexpr int64_t span = 4;           // blocks of channels that share the sums over channels in a backward task
+constexpr int64_t tiles_of_a_task = 4;  // blocks of channels that share their sums over channels in a backward pass
 constexpr int64_t per_direction = 7;  // u, delta, A, B, C, D, delta_bias
 #if defined(CPU_CAPABILITY_AVX512) || defined(__aarch64__)
 constexpr int together = 8;  // states that pass over a chunk together; there are 32 registers
@@ -35,15 +35,16 @@ constexpr int together = 4;
 #endif
 
 struct Shape {
-  int64_t batch, length, dim, state, groups, channels, blocks, chunks;
+  int64_t batch, length, dim, state, groups, channels, blocks, chunks, spans;
 };
 
 template <typename T>
 Shape shape_of(TensorList tensors) {
   const Tensor &u = tensors[0], &A = tensors[2], &B = tensors[3];
   const int64_t groups = B.size(2), channels = u.size(2) / groups;
-  return {u.size(0), u.size(1), u.size(2), A.size(1), groups, channels, (channels + lanes<T> - 1) / lanes<T>,
-          (u.size(1) + steps - 1) / steps};
+  const int64_t blocks = (channels + lanes<T> - 1) / lanes<T>, chunks = (u.size(1) + steps - 1) / steps;
+  const int64_t spans = (blocks + tiles_of_a_task - 1) / tiles_of_a_task;
+  return {u.size(0), u.size(1), u.size(2), A.size(1), groups, channels, blocks, chunks, spans};
 }
 
 // One direction, with all that is not read through tiles contiguous and in the dtype of accumulation.
@@ -207,45 +208,65 @@ struct Pass {
   }
 };
 
+// The blocks of channels of a task, which lie side by side in memory: what one of them reads brings the next one's too.
+struct Blocks {
+  int64_t sample, group, first, count, span;
+
+  Blocks(const Shape& s, int64_t task)
+      : sample(task / s.spans / s.groups),
+        group(task / s.spans % s.groups),
+        first(task % s.spans * tiles_of_a_task),
+        count(std::min(tiles_of_a_task, s.blocks - first)),
+        span(task % s.spans) {}
+
+  template <typename T>
+  Place place(const Direction<T>& d, const Shape& s, int64_t chunk, int64_t block) const {
+    const int64_t inside = (first + block) * lanes<T>;
+    return d.place(s, sample, chunk, group * s.channels + inside, std::min(lanes<T>, s.channels - inside));
+  }
+};
+
+template <typename T>
+void gate(const Sequence& z, const Place& at, Chunk<T>& chunk) {
+  read(z, at, chunk.u.values);
+  for (int64_t r = 0; r < at.rows; ++r) {
+    const auto value = chunk.u.at(r);
+    chunk.y.set(r, chunk.y.at(r) * value * vector_math::sigmoid(value));
+  }
+}
+
 template <typename T>
 void forward_task(const Pass<T>& pass, int64_t task, const Sequence& out) {
-  constexpr int64_t n = lanes<T>;
   const Shape& s = pass.s;
-  const int64_t block = task % s.blocks, group = task / s.blocks % s.groups, sample = task / s.blocks / s.groups;
-  const int64_t channel = group * s.channels + block * n, width = std::min(n, s.channels - block * n);
+  const Blocks blocks(s, task);
   const int64_t count = pass.directions.size();
-  Vectors<T> state(s.state), sums(count > 1 ? s.length : 0);
+  Vectors<T> state(blocks.count * s.state), sums(count > 1 ? blocks.count * s.length : 0);
   Chunk<T> chunk;
   for (int64_t i = 0; i < count; ++i) {
     const auto& d = pass.directions[i];
+    const bool last = i + 1 == count;
     std::fill(state.begin(), state.end(), Vectorized<T>(T(0)));
-    Place at = d.place(s, sample, 0, channel, width);
     for (int64_t index = 0; index < s.chunks; ++index) {
-      at = d.place(s, sample, index, channel, width);
-      if (pass.starts) write_states(state.data(), s, at, pass.start(i, index, sample));
-      chunk.fill(d, at, pass.softplus);
-      in_sets(s.state, [&](auto set, int64_t first) {
-        advance<set, false, T>(chunk, pass.rates(d, first, at), s.dim, Weights<T>(d, s, at, group, first), at,
-                               &state[first], nullptr);
-      });
-      const bool last = i + 1 == count;
-      if (count > 1) {
-        for (int64_t r = 0; r < at.rows; ++r) {
-          auto& sum = sums[at.token + r * at.direction];
+      for (int64_t block = 0; block < blocks.count; ++block) {
+        const Place at = blocks.place(d, s, index, block);
+        Vectorized<T>* states = &state[block * s.state];
+        if (pass.starts) write_states(states, s, at, pass.start(i, index, at.sample));
+        chunk.fill(d, at, pass.softplus);
+        in_sets(s.state, [&](auto set, int64_t first) {
+          advance<set, false, T>(chunk, pass.rates(d, first, at), s.dim, Weights<T>(d, s, at, blocks.group, first), at,
+                                 states + first, nullptr);
+        });
+        for (int64_t r = 0; count > 1 && r < at.rows; ++r) {
+          auto& sum = sums[block * s.length + at.token + r * at.direction];
           sum = i ? sum + chunk.y.at(r) : chunk.y.at(r);
           if (last) chunk.y.set(r, sum);
         }
+        if (last && pass.z) gate(*pass.z, at, chunk);
+        if (last) write(chunk.y.values, at, out);
       }
-      if (last && pass.z) {
-        read(*pass.z, at, chunk.u.values);
-        for (int64_t r = 0; r < at.rows; ++r) {
-          const auto z = chunk.u.at(r);
-          chunk.y.set(r, chunk.y.at(r) * z * vector_math::sigmoid(z));
-        }
-      }
-      if (last) write(chunk.y.values, at, out);
     }
-    write_states(state.data(), s, at, pass.last(i, sample));
+    for (int64_t block = 0; block < blocks.count; ++block)
+      write_states(&state[block * s.state], s, blocks.place(d, s, 0, block), pass.last(i, blocks.sample));
   }
 }
 
@@ -262,7 +283,7 @@ std::tuple<Tensor, Tensor, Tensor> forward(TensorList tensors, const std::option
   pass.lasts = lasts.mutable_data_ptr<T>();
   pass.starts = keep ? starts.mutable_data_ptr<T>() : nullptr;
   const Sequence target(out);
-  in_parallel(s.batch * s.groups * s.blocks, [&](int64_t task) { forward_task(pass, task, target); });
+  in_parallel(s.batch * s.groups * s.spans, [&](int64_t task) { forward_task(pass, task, target); });
   return {out, lasts.transpose(2, 3).contiguous(), starts};
 }
 
@@ -272,12 +293,12 @@ template <typename T>
 struct Gradients {
   Tensor u, delta, A, B, C, D, bias;
 
-  Gradients(TensorList t, const Shape& s, int64_t spans) {
+  Gradients(TensorList t, const Shape& s) {
     const auto wide = t[0].options().dtype(c10::CppTypeToScalarType<T>::value);
     u = at::empty(t[0].sizes(), t[0].options());
     delta = at::empty(t[1].sizes(), t[1].options());
     A = at::empty({s.batch, s.state, s.dim}, wide);
-    B = at::empty({s.batch, s.groups, spans, s.length, s.state}, wide);
+    B = at::empty({s.batch, s.groups, s.spans, s.length, s.state}, wide);
     C = at::empty(B.sizes(), wide);
     D = at::empty({s.batch, s.dim}, wide);
     bias = at::empty({s.batch, s.dim}, wide);
@@ -301,10 +322,10 @@ struct Scratch {
 
   explicit Scratch(const Shape& s)
       : state(s.state),
-        carry(span * s.state),
-        dA(span * s.state),
-        dD(span),
-        dbias(span),
+        carry(tiles_of_a_task * s.state),
+        dA(tiles_of_a_task * s.state),
+        dD(tiles_of_a_task),
+        dbias(tiles_of_a_task),
         dB(steps * s.state),
         dC(steps * s.state) {}
 };
@@ -403,30 +424,27 @@ void sum_lanes(const Vectors<T>& from, const Shape& s, const Place& at, T* to) {
 }
 
 template <typename T>
-void backward_task(const Pass<T>& pass, int64_t task, int64_t spans, const Sequence& grad_out,
+void backward_task(const Pass<T>& pass, int64_t task, const Sequence& grad_out,
                    const std::vector<Gradients<T>>& grads, const std::optional<Sequence>& grad_z) {
-  constexpr int64_t n = lanes<T>;
   const Shape& s = pass.s;
-  const int64_t group = task / spans % s.groups, sample = task / spans / s.groups, first_block = task % spans * span;
-  const int64_t blocks = std::min(span, s.blocks - first_block);
+  const Blocks blocks(s, task);
   const auto place = [&](const Direction<T>& d, int64_t chunk, int64_t block) {
-    const int64_t inside = (first_block + block) * n;
-    return d.place(s, sample, chunk, group * s.channels + inside, std::min(n, s.channels - inside));
+    return blocks.place(d, s, chunk, block);
   };
   Scratch<T> work(s);
   for (size_t i = 0; i < pass.directions.size(); ++i) {
     const auto& d = pass.directions[i];
     for (auto* sums : {&work.dA, &work.dD, &work.dbias}) std::fill(sums->begin(), sums->end(), Vectorized<T>(T(0)));
-    for (int64_t block = 0; block < blocks; ++block)
-      read_states(pass.last(i, sample), s, place(d, 0, block), &work.carry[block * s.state]);
+    for (int64_t block = 0; block < blocks.count; ++block)
+      read_states(pass.last(i, blocks.sample), s, place(d, 0, block), &work.carry[block * s.state]);
     for (int64_t index = s.chunks - 1; index >= 0; --index) {
       for (auto* sums : {&work.dB, &work.dC}) std::fill(sums->begin(), sums->end(), Vectorized<T>(T(0)));
-      for (int64_t block = 0; block < blocks; ++block) {
+      for (int64_t block = 0; block < blocks.count; ++block) {
         const Place at = place(d, index, block);
         open_chunk(pass, d, at, grad_out, work);
-        read_states(pass.start(i, index, sample), s, at, work.state.data());
+        read_states(pass.start(i, index, blocks.sample), s, at, work.state.data());
         in_sets(s.state, [&](auto set, int64_t first) {
-          const Weights<T> weights(d, s, at, group, first);
+          const Weights<T> weights(d, s, at, blocks.group, first);
           const T* rates = pass.rates(d, first, at);
           const int64_t offset = block * s.state + first;
           advance<set, true, T>(work.chunk, rates, s.dim, weights, at, &work.state[first], &work.history);
@@ -434,16 +452,16 @@ void backward_task(const Pass<T>& pass, int64_t task, int64_t spans, const Seque
         });
         close_chunk(pass, d, at, work, block, grads[i], grad_z, i > 0);
       }
-      const int64_t offset = ((sample * s.groups + group) * spans + task % spans) * s.length * s.state;
+      const int64_t offset = ((blocks.sample * s.groups + blocks.group) * s.spans + blocks.span) * s.length * s.state;
       const Place at = place(d, index, 0);
       sum_lanes(work.dB, s, at, grads[i].B.template mutable_data_ptr<T>() + offset);
       sum_lanes(work.dC, s, at, grads[i].C.template mutable_data_ptr<T>() + offset);
     }
-    for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t block = 0; block < blocks.count; ++block) {
       const Place at = place(d, 0, block);
-      const int64_t vector = sample * s.dim + at.channel;
+      const int64_t vector = blocks.sample * s.dim + at.channel;
       write_states(&work.dA[block * s.state], s, at,
-                   grads[i].A.template mutable_data_ptr<T>() + sample * s.state * s.dim);
+                   grads[i].A.template mutable_data_ptr<T>() + blocks.sample * s.state * s.dim);
       work.dD[block].store(grads[i].D.template mutable_data_ptr<T>() + vector, at.width);
       work.dbias[block].store(grads[i].bias.template mutable_data_ptr<T>() + vector, at.width);
     }
@@ -459,17 +477,16 @@ std::vector<Tensor> backward(const Tensor& grad_out, const Tensor& grad_lasts, c
   const Tensor lasts = grad_lasts.to(type).transpose(2, 3).contiguous();
   pass.lasts = lasts.mutable_data_ptr<T>();
   pass.starts = starts.mutable_data_ptr<T>();
-  const int64_t spans = (s.blocks + span - 1) / span;
   std::vector<Gradients<T>> grads;
   for (size_t i = 0; i < reverse.size(); ++i)
-    grads.emplace_back(tensors.slice(i * per_direction, per_direction), s, spans);
+    grads.emplace_back(tensors.slice(i * per_direction, per_direction), s);
   // Directions add to it one after the other, so it is rounded at the end.
   const Tensor grad_z = z ? at::empty(z->sizes(), z->options().dtype(type)) : Tensor();
   std::optional<Sequence> target;
   if (z) target.emplace(grad_z);
   const Sequence source(grad_out);
-  in_parallel(s.batch * s.groups * spans,
-              [&](int64_t task) { backward_task(pass, task, spans, source, grads, target); });
+  in_parallel(s.batch * s.groups * s.spans,
+              [&](int64_t task) { backward_task(pass, task, source, grads, target); });
   std::vector<Tensor> found;
   for (size_t i = 0; i < grads.size(); ++i)
     grads[i].append_to(found, tensors.slice(i * per_direction, per_direction));

@@ -46,15 +46,12 @@ struct Place {
   int64_t sample, token, direction, rows, channel, width;
 };
 
-// Rows lie too far apart for the processor to foresee the next chunk's, so they are asked for here.
 template <typename T, typename S>
-void read_rows(const S* from, int64_t row, int64_t column, const Place& at, int64_t ahead, T* tile) {
+void read_rows(const S* from, int64_t row, int64_t column, const Place& at, T* tile) {
   constexpr int64_t n = lanes<T>;
   if (column == 1 && at.width == n) {
-    for (int64_t r = 0; r < at.rows; ++r) {
-      __builtin_prefetch(from + (r + ahead) * row);
+    for (int64_t r = 0; r < at.rows; ++r)
       for (int64_t c = 0; c < n; ++c) tile[r * n + c] = static_cast<T>(from[r * row + c]);
-    }
     return;
   }
   if (at.width < n) std::fill(tile, tile + at.rows * n, T(0));
@@ -92,10 +89,9 @@ void with_type(const Sequence& s, const Place& at, F f) {
   }
 }
 
-// `ahead` is the number of tokens to the tile that is read next: `steps`, or -steps for a pass back over the chunks.
 template <typename T>
-void read(const Sequence& s, const Place& at, T* tile, int64_t ahead = steps) {
-  with_type(s, at, [&](const auto* first) { read_rows(first, s.token * at.direction, s.channel, at, ahead, tile); });
+void read(const Sequence& s, const Place& at, T* tile) {
+  with_type(s, at, [&](const auto* first) { read_rows(first, s.token * at.direction, s.channel, at, tile); });
 }
 
 template <typename T>
