@@ -3,6 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, kernel, scan_flops, selective_scan
+from backbones.ops.selective_scan.table import choose
 
 LAYOUTS = {
     "per token": {},
@@ -224,6 +225,7 @@ class Mixer(torch.nn.Module):
 
     def __init__(self, dim=12, state=4):
         super().__init__()
+        choose("compiled")  # as the mixer of VideoMamba does: torch.compile cannot load a library
         self.sizes = [dim, dim, dim, state, state]
         self.proj = torch.nn.Linear(dim, sum(self.sizes))
         self.A = torch.nn.Parameter(-torch.rand(dim, state))
