@@ -38,6 +38,9 @@ def compare(request: Request, *, dry_run: bool = False, console: Console | None 
         SizeError: for an architecture that is not made for the suite's clips.
     """
     console = console or Console(stderr=True)
+    # The runs of a comparison are spread over processes and, when resumed, over days: none may take another scan
+    # because somebody built a kernel meanwhile, or because a machine has a compiler.
+    os.environ.setdefault("ZOO_SCAN", "chunked")
     session = open_session(request, console)
     runs, store = plan(session.comparison), Store(request.out / "results")
     jobs, finished = request.jobs or os.cpu_count() or 1, store.finished()

@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
+from backbones.folders import cache_root
 
-def cache_root() -> Path:
-    """Where the zoo keeps what it can make or download again: $ZOO_CACHE, or ~/.cache/video-backbone-zoo."""
-    return Path(os.environ.get("ZOO_CACHE") or Path.home() / ".cache" / "video-backbone-zoo")
+__all__ = ["cache_root", "weights_folder"]
 
 
 def weights_folder(name: str, cache: str | Path | None = None) -> Path:

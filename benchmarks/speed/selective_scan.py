@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, selective_scan
+from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, kernel, selective_scan
 from benchmarks.provenance import now, processor, provenance
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -94,7 +94,12 @@ def loop(inputs: ScanInputs, z: Tensor) -> Tensor:
 
 def both(inputs: ScanInputs, z: Tensor) -> Tensor:
     """Both directions by index; they share their inputs here, which changes nothing of the cost."""
-    return bidirectional_scan(inputs, inputs, z, delta_softplus=True)
+    return bidirectional_scan(inputs, inputs, z, delta_softplus=True, implementation="chunked")
+
+
+def both_compiled(inputs: ScanInputs, z: Tensor) -> Tensor:
+    """Both directions in one call of the kernel."""
+    return bidirectional_scan(inputs, inputs, z, delta_softplus=True, implementation="compiled")
 
 
 def both_flipped(inputs: ScanInputs, z: Tensor) -> Tensor:
@@ -102,8 +107,8 @@ def both_flipped(inputs: ScanInputs, z: Tensor) -> Tensor:
     flipped = inputs._replace(
         u=inputs.u.flip(-1), delta=inputs.delta.flip(-1), B=inputs.B.flip(-1), C=inputs.C.flip(-1)
     )
-    forward = selective_scan(inputs, z, delta_softplus=True)
-    return forward + selective_scan(flipped, z.flip(-1), delta_softplus=True).flip(-1)
+    scan = SCANS["chunked"]
+    return scan(inputs, z) + scan(flipped, z.flip(-1)).flip(-1)
 
 
 SCANS: dict[str, Scan] = {
@@ -111,7 +116,9 @@ SCANS: dict[str, Scan] = {
     "loop": loop,
     "reference": partial(selective_scan, delta_softplus=True, implementation="reference"),
     "chunked": partial(selective_scan, delta_softplus=True, implementation="chunked"),
+    "compiled": partial(selective_scan, delta_softplus=True, implementation="compiled"),
     "both directions": both,
+    "both, compiled": both_compiled,
     "both, flipped": both_flipped,
 }
 HEADLINE = (1, 384, 1569)
@@ -184,6 +191,23 @@ CASES = [
         )
         for shape in ((1, 64, 1569), (4, 384, 392), (1, 1152, 1569))
     ),
+]
+# The kernel against `chunked`: issue goals with AVX-512, of which AVX2 is asked for 3 in both.
+COMPILED = [
+    Case(
+        title=f"compiled, {what}{', inputs as the mixer makes them' if views else ''}",
+        shape=HEADLINE,
+        candidates=candidates,
+        backward=backward,
+        goals={candidates[0]: goal},
+        views=views,
+    )
+    for what, backward, goal in (("forward", False, 5), ("forward + backward", True, 4))
+    for views, candidates in (
+        (False, ("chunked", "compiled")),
+        (True, ("chunked", "compiled")),
+        (True, ("both directions", "both, compiled")),
+    )
 ]
 FULL = Case(
     title="forward + backward, once",
@@ -309,6 +333,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--full", action="store_true", help="the step-by-step form at length 1569 too (minutes)")
+    parser.add_argument("--compiled", action="store_true", help="only the compiled kernel against `chunked`")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--memory", type=int, nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -316,10 +341,13 @@ def main() -> int:
     if options.memory:
         print(json.dumps(memory(tuple(options.memory))))
         return 0
+    problem_of_kernel = kernel.load(build=True)
+    print(f"compiled kernel: {problem_of_kernel or kernel.target().instructions}")
+    chosen = [*([] if options.compiled else CASES), *([] if problem_of_kernel else COMPILED)]
     origin = asdict(provenance(threads=1, command=["python", "-m", "benchmarks.speed.selective_scan", *sys.argv[1:]]))
     print(f"Selective scan, float32, state {STATE}, {origin['device']}")
     cases, met = [], True
-    for case in [*CASES, *([FULL] if options.full else [])]:
+    for case in [*chosen, *([FULL] if options.full else [])]:
         cases.append(time_case(case, options.rounds))
         met &= show(cases[-1])
     peak = memory_in_a_fresh_process((1, 384, MEMORY_LENGTH))
@@ -329,6 +357,7 @@ def main() -> int:
     print(f"  {peak['ratio']:.2f} of inputs and gradients ({sizes:.0f} MiB); goal at most 2.5")
     when = now()
     result = {"name": "selective_scan", "when": when, **origin, "state": STATE, "cases": cases, "memory": peak}
+    result["instructions"] = kernel.target().instructions
     stamp = when.replace(":", "").replace("+0000", "Z")
     slug = re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
     path = options.out / f"speed-selective-scan-{stamp}-{slug}.json"

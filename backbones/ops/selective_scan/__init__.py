@@ -11,6 +11,8 @@ a sequence: inputs and outputs of the backward direction stay in the order of th
 State and sums are float32, also under autocast and for bfloat16 inputs, and float64 for float64 inputs; the output has
 the dtype of u. Inputs are public as `[batch, dim, length]` and may be transposed views of `[batch, length, dim]`, which
 is the faster layout; the output is such a view.
+
+The environment variable ZOO_SCAN names what "auto" stands for; see `table.choose`.
 """
 
 from typing import Literal, overload

@@ -32,8 +32,8 @@ _faults: dict[str, str | None] = {}
 
 
 def takes(u: Tensor) -> bool:
-    """Whether "auto" gives it an input: never, as `triton` and `chunked` come first and need no flips."""
-    return False
+    """Whether it can take an input where ZOO_SCAN asks for it; "auto" alone prefers what needs no flips."""
+    return u.is_cuda
 
 
 def unusable() -> str | None:

@@ -1,20 +1,43 @@
 """The table of implementations: adding one is one file beside this one and one row here."""
 
 import difflib
+import logging
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 import backbones.ops.selective_scan.fused as fused
+import backbones.ops.selective_scan.kernel as kernel
 import backbones.ops.selective_scan.mamba_ssm as mamba_ssm
 from backbones.ops.selective_scan.chunked import chunked_scan
+from backbones.ops.selective_scan.compiled import compiled_scan
 from backbones.ops.selective_scan.contract import Implementation
 from backbones.ops.selective_scan.reference import reference_scan
+
+VARIABLE = "ZOO_SCAN"
+_logger = logging.getLogger(__name__)
+# Looked up once, and not in `implementations`, because torch.compile traces through that.
+_no_kernel = kernel.obstacle()
+_ready_rows: list[str] = []
+
+
+def _ready(build: bool) -> str:
+    return ""
+
+
+def _load_kernel(build: bool) -> str:
+    return kernel.load(build=build)
 
 
 def _anything(u: Tensor) -> bool:
     return True
+
+
+def _on_cpu(u: Tensor) -> bool:
+    return u.is_cpu
 
 
 class Row(NamedTuple):
@@ -25,16 +48,18 @@ class Row(NamedTuple):
         available: whether it runs on this machine.
         reason: what it needs, or why it is not available.
         takes: whether "auto" may give it an input u: its device and dtype.
+        prepare: makes it ready and returns "", or returns why it is not. It is told whether it may build something.
     """
 
     function: Implementation
     available: bool
     reason: str
     takes: Callable[[Tensor], bool] = _anything
+    prepare: Callable[[bool], str] = _ready
 
 
 def implementations() -> dict[str, Row]:
-    """Name -> row, the preferred one first; "auto" takes the first that is available and takes the input."""
+    """Name -> row, the preferred one first; "auto" takes the first that is ready and takes the input."""
     no_triton, no_mamba_ssm = fused.unusable(), mamba_ssm.unusable()
     return {
         "triton": Row(
@@ -42,6 +67,13 @@ def implementations() -> dict[str, Row]:
             no_triton is None,
             no_triton or "a CUDA device; both directions, sum and gate in one launch, recomputed in backward",
             fused.takes,
+        ),
+        "compiled": Row(
+            compiled_scan,
+            not _no_kernel,
+            _no_kernel or "C++ for this processor; built at its first use by name, with a compiler and ninja",
+            _on_cpu,
+            _load_kernel,
         ),
         "chunked": Row(chunked_scan, True, "torch alone; blocks that fit the cache, recomputed in backward"),
         "mamba_ssm": Row(
@@ -55,22 +87,58 @@ def implementations() -> dict[str, Row]:
 
 
 def choose(name: str, u: Tensor | None = None) -> Implementation:
-    """The function behind a name; "auto" is the first available row that takes u.
+    """The function behind a name; "auto" is the first row that takes u and needs no build.
+
+    What has to be built is taken by "auto" once an earlier use by name, in any process, has built it. The environment
+    variable ZOO_SCAN puts a row of the table before all others, and has it built where needed; when that fails, one
+    line says why and the next row serves. Which rows are ready is decided at the first call in a process and holds as
+    long as the process does.
 
     Args:
-        name: a name from `implementations()`, or "auto".
-        u: the input to scan; None only checks the name.
+        name: from `implementations()`, or "auto".
+        u: the input to scan; None only checks the name and makes what it stands for ready.
 
     Raises:
         ValueError: for an unknown name, with the closest ones, and for one that is not available here.
     """
-    table = implementations()
     if name == "auto":
-        return next(row.function for row in table.values() if row.available and (u is None or row.takes(u)))
+        if not _ready_rows and not torch.compiler.is_compiling():
+            _ready_rows.extend(_decide())
+        table = implementations()
+        rows = [table[ready] for ready in _ready_rows or ("chunked",)]
+        return next(row.function for row in rows if u is None or row.takes(u))
+    row = _row(name, "implementation")
+    if problem := _problem(row, build=True):
+        raise ValueError(f"implementation {name!r} of the selective scan is not available: {problem}")
+    return row.function
+
+
+def _row(name: str, asked_by: str) -> Row:
+    table = implementations()
     if name not in table:
         close = difflib.get_close_matches(name, [*table, "auto"], n=3, cutoff=0.4)
         meant = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-        raise ValueError(f"no implementation {name!r} of the selective scan; {meant}there are {['auto', *table]}")
-    if not table[name].available:
-        raise ValueError(f"implementation {name!r} of the selective scan is not available: {table[name].reason}")
-    return table[name].function
+        raise ValueError(f"no {asked_by} {name!r} of the selective scan; {meant}there are {['auto', *table]}")
+    return table[name]
+
+
+def _problem(row: Row, *, build: bool) -> str:
+    return row.prepare(build) if row.available else row.reason
+
+
+def _decide() -> list[str]:
+    """The rows that "auto" may take in this process, the preferred one first."""
+    wanted = os.environ.get(VARIABLE) or "auto"
+    first = []
+    if wanted != "auto":
+        problem = _problem(_row(wanted, f"implementation ({VARIABLE})"), build=True)
+        first = [] if problem else [wanted]
+        if problem:
+            _logger.warning("selective scan: not %r, because %s", wanted, problem)
+    ready = []
+    for name, row in implementations().items():
+        if problem := _problem(row, build=False):
+            _logger.info("selective scan: not %r, because %s", name, problem)
+        else:
+            ready.append(name)
+    return [*first, *ready]
