@@ -38,7 +38,7 @@ def test_views_by_name_come_before_the_tasks_and_numbers_before_both():
     network = known(replace(ASKED, name="videomamba_tiny"))
     task = replace(OWN, sampling="uniform", clips=1, crops=1)
     clip, _ = views_of(replace(ASKED, views="videomae_k400"), task, network)
-    assert (clip.sampling, clip.stride, clip.clips, clip.crops, clip.num_frames) == ("dense", 4, 5, 3, 8)
+    assert (clip.sampling, clip.stride, clip.clips, clip.crops, clip.num_frames) == ("strided", 4, 5, 3, 8)
     clip, _ = views_of(replace(ASKED, views="videomae_k400", crops=1), task, network)
     assert (clip.clips, clip.crops) == (5, 1)
 

@@ -177,7 +177,7 @@ def test_a_dry_run_prints_the_protocol_and_scores_nothing(videos, tmp_path, caps
     assert status == 0, err
     for text in (
         "vit_pico, random weights",
-        "16 per clip, dense, stride 4",
+        "16 per clip, strided, stride 4",
         "clip 0: frames 0 to 60",
         "clip 4: frames 236 to 296",
         "resized to 32 x 24 px; 24 px crops at top 0, left 0, 4, 8",

@@ -248,7 +248,7 @@ def test_progress_sees_every_logged_step(tmp_path):
 
 def test_the_bar_shows_groups_steps_and_loss(tmp_path, capsys):
     report = fit(pretrain(), TinyData(), run_dir=tmp_path, progress="bar")
-    assert "12/12" in (out := capsys.readouterr().out)
+    assert "12/12" in (out := capsys.readouterr().err)
     assert "objective.decoder.weight" in out
     assert f"loss {report.curves[-1]['loss']:.4f}" in out
 
