@@ -255,6 +255,9 @@ def _user_errors() -> tuple[type[Exception], ...]:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    from benchmarks.processes import prepare_workers
+
+    prepare_workers()  # before the imports of this process, which take as long
     from benchmarks.compare import compare
     from benchmarks.session import Request
 

@@ -12,6 +12,7 @@ from benchmarks.execute import Run, Summary, execute
 from benchmarks.findings import findings
 from benchmarks.pictures import Frames, evenly
 from benchmarks.plan import cost_runs, plan
+from benchmarks.processes import prepare_workers
 from benchmarks.progress import duration, progress_for
 from benchmarks.report import Story, write_report
 from benchmarks.results import Result, Store
@@ -38,9 +39,7 @@ def compare(request: Request, *, dry_run: bool = False, console: Console | None 
         SizeError: for an architecture that is not made for the suite's clips.
     """
     console = console or Console(stderr=True)
-    # The runs of a comparison are spread over processes and, when resumed, over days: none may take another scan
-    # because somebody built a kernel meanwhile, or because a machine has a compiler.
-    os.environ.setdefault("ZOO_SCAN", "chunked")
+    prepare_workers()
     session = open_session(request, console)
     runs, store = plan(session.comparison), Store(request.out / "results")
     jobs, finished = request.jobs or os.cpu_count() or 1, store.finished()

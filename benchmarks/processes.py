@@ -1,6 +1,7 @@
 """Processes that start clean and start fast: workers of a comparison, and those in which memory is measured."""
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,19 @@ if sys.platform != "win32":
     from multiprocessing import forkserver, resource_tracker
 
 PRELOADED = ("torch", "benchmarks.runners")
+# The runs of a comparison are spread over processes and, when resumed, over days: none may take another scan because
+# somebody built a kernel meanwhile, or because a machine has a compiler.
+STEADY = {"ZOO_SCAN": "chunked"}
+
+
+def prepare_workers() -> None:
+    """Start the server of a comparison's workers early: it imports for seconds, as this process may do meanwhile.
+
+    The workers agree on `STEADY`, unless the environment says otherwise already.
+    """
+    for name, value in STEADY.items():
+        os.environ.setdefault(name, value)
+    fresh_processes()
 
 
 def fresh_processes(preload: Sequence[str] = PRELOADED) -> ForkServerContext | SpawnContext:

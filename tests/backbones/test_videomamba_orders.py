@@ -178,12 +178,13 @@ def test_plain_mamba_has_no_backward_scan_for_a_second_order():
 
 
 @pytest.mark.compiled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scan_order", "keep"),
     [
-        pytest.param("alternating", KEEP, id="alternating", marks=pytest.mark.slow),
+        pytest.param("alternating", KEEP, id="alternating"),
         pytest.param("spatiotemporal_v1", KEEP, id="v1"),
-        pytest.param("spatiotemporal_v2", None, id="v2", marks=pytest.mark.slow),
+        pytest.param("spatiotemporal_v2", None, id="v2"),
     ],
 )
 def test_compile_without_graph_breaks_and_export_agree_with_eager(scan_order, keep):

@@ -1,9 +1,10 @@
+import os
 import signal
 import sys
 
 import pytest
 
-from benchmarks.processes import fresh_processes
+from benchmarks.processes import fresh_processes, prepare_workers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows starts every process anew")
 
@@ -37,3 +38,12 @@ def test_ctrl_c_reaches_this_process_alone():
     deaf, _, _ = told()
     assert deaf
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_workers_agree_on_the_scan_unless_a_person_chose_one(monkeypatch):
+    monkeypatch.delenv("ZOO_SCAN")
+    prepare_workers()
+    assert os.environ["ZOO_SCAN"] == "chunked"
+    monkeypatch.setenv("ZOO_SCAN", "reference")
+    prepare_workers()
+    assert os.environ["ZOO_SCAN"] == "reference"

@@ -122,7 +122,14 @@ def test_gradient_reaches_every_parameter():
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("options", [{}, {"flavor": MAE_ST, "embed_bias": True}, {"flavor": ROTARY}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"flavor": ROTARY},
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"flavor": MAE_ST, "embed_bias": True}, marks=pytest.mark.slow),
+    ],
+)
 def test_compiles_without_graph_breaks(options):
     model = decoder(**options)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
