@@ -21,7 +21,7 @@ from benchmarks.protocols import as_is, attentive_probe, finetune, low_shot
 from benchmarks.protocols.common import MODEL_FILE
 from benchmarks.protocols.outcome import Outcome
 from benchmarks.provenance import now, provenance
-from benchmarks.results import RANDOM, Identity, Interval, Result, Store, digest
+from benchmarks.results import RANDOM, WEIGHTS, Identity, Interval, Result, Store, digest
 from benchmarks.session import RequestError
 from zoo.batch import Unread
 from zoo.data.cache import decoder_version
@@ -132,7 +132,7 @@ def settings_of(one: Evaluation) -> tuple[dict[str, Any], Identity]:
     identity = Identity(
         kind="evaluate",
         system=request.name,
-        init=RANDOM if one.network.weights == RANDOM else f"weights-{(one.network.sha256 or 'released')[:12]}",
+        init=RANDOM if one.network.weights == RANDOM else f"{WEIGHTS}{(one.network.sha256 or 'released')[:12]}",
         suite=one.suite.name,
         task=one.task.name,
         split_hash=digest(hashes) if trained else hashes[one.split],

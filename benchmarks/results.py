@@ -25,6 +25,7 @@ import numpy as np
 SCHEMA = 1
 Kind = Literal["teacher", "pretrain", "evaluate", "control", "cost"]
 RANDOM = "random"
+WEIGHTS = "weights-"  # before the hash of a file, where that is what a system starts from
 Json = str | int | float | bool | None | list[Any] | dict[str, Any]
 STALE_AFTER_S = 3600.0  # a temporary file this old belongs to a writer that was killed
 

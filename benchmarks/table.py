@@ -2,17 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
 
 from benchmarks.metrics import Comparison, compare, confusion, corrected, estimate, headline, hits_of
-from benchmarks.results import RANDOM, Interval, Result, Store
+from benchmarks.results import RANDOM, WEIGHTS, Interval, Result
 from benchmarks.suite import Task
 from zoo.objectives.matrix import TITLES
 
 Hits = Bool[np.ndarray, "seeds videos"]
+
+
+@runtime_checkable
+class Arrays(Protocol):
+    """Where the arrays of results lie, such as a `Store`."""
+
+    def arrays(self, result: Result, name: str) -> dict[str, np.ndarray]:
+        """Arrays stored beside a result."""
 
 
 class Row(NamedTuple):
@@ -46,6 +54,8 @@ class Row(NamedTuple):
 
 def start_words(init: str) -> str:
     """What the weights of a row start from, in words."""
+    if init.startswith(WEIGHTS):
+        return f"weights {init.removeprefix(WEIGHTS)}"
     return "random weights" if init == RANDOM else f"{TITLES.get(init, init)} pretraining"
 
 
@@ -154,7 +164,7 @@ class Table:
         return next(task for task in self.tasks if task.name == name)
 
 
-def tabulate(results: Sequence[Result], store: Store, *, suite: str, tasks: Sequence[Task]) -> Table:
+def tabulate(results: Sequence[Result], store: Arrays, *, suite: str, tasks: Sequence[Task]) -> Table:
     """Put results side by side.
 
     Args:
@@ -226,7 +236,7 @@ def _require_one_protocol(scored: Sequence[Result]) -> None:
             )
 
 
-def _cell(results: list[Result], store: Store, task: Task) -> Cell:
+def _cell(results: list[Result], store: Arrays, task: Task) -> Cell:
     """One row on one task: all seeds, on the videos that all of them scored."""
     results = sorted(results, key=lambda one: one.identity.seed)
     stored = [store.arrays(result, "predictions") for result in results]

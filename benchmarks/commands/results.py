@@ -6,15 +6,22 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.suggest import unknown
+
 if TYPE_CHECKING:
     from benchmarks.results import Problem, Result
+    from benchmarks.side_by_side import Stored
 
 WORDS = "list results, or merge and measure stored scores again"
 EXAMPLES = """\
 examples:
   zoo results                                        what `zoo eval` wrote to runs/eval
   zoo results runs/eval runs/compare --suite digits --task motion
+  zoo results runs/eval --protocol linear --side-by-side markdown
   zoo results --recompute runs/eval/RUN.json --merge mean-of-logits"""
+
+
+FORMS = ("markdown", "csv", "latex")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +30,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     for word in ("suite", "system", "task", "protocol"):
         parser.add_argument(f"--{word}", default="", metavar="NAME", help=f"results of this {word} only")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--side-by-side",
+        default="",
+        metavar="{" + ",".join(FORMS) + "}",
+        help="as tables, one column per task; refused where results of a column were not measured alike",
+    )
     parser.add_argument("--recompute", type=Path, metavar="FILE", help="merge and measure the scores of one result")
     parser.add_argument("--merge", default="", metavar="RULE", help="with --recompute, by this rule (the result's own)")
 
@@ -39,20 +52,26 @@ def run(arguments: argparse.Namespace) -> int:
         return _recompute(arguments.recompute, arguments.merge, as_json=arguments.json)
     if arguments.merge:
         raise RequestError("--merge needs --recompute FILE")
-    found, problems = gather(arguments.folders or [Path("runs/eval")])
+    if arguments.side_by_side and arguments.side_by_side not in FORMS:
+        raise unknown("form of a table", arguments.side_by_side, FORMS)
+    stored, problems = gather(arguments.folders or [Path("runs/eval")])
     words = {word: getattr(arguments, word) for word in ("suite", "system", "task", "protocol")}
-    found = [one for one in found if all(not it or getattr(one.identity, word) == it for word, it in words.items())]
-    found.sort(key=lambda one: one.created, reverse=True)
-    if arguments.json:
-        print(json.dumps([json.loads(one.to_json()) for one in found]))  # noqa: T201
+    stored = [
+        one for one in stored if all(not it or getattr(one.result.identity, word) == it for word, it in words.items())
+    ]
+    stored.sort(key=lambda one: one.result.created, reverse=True)
+    if arguments.side_by_side:
+        _side_by_side(stored, arguments.side_by_side)
+    elif arguments.json:
+        print(json.dumps([json.loads(one.result.to_json()) for one in stored]))  # noqa: T201
     else:
-        _table(found)
+        _table([one.result for one in stored])
     for problem in problems:
         print(f"zoo results: {problem.path}: {problem.reason}", file=sys.stderr)  # noqa: T201
     return int(bool(problems))
 
 
-def gather(folders: list[Path]) -> "tuple[list[Result], list[Problem]]":
+def gather(folders: list[Path]) -> "tuple[list[Stored], list[Problem]]":
     """Results of folders, and files that are none; the folder of a comparison means its results.
 
     Raises:
@@ -60,6 +79,7 @@ def gather(folders: list[Path]) -> "tuple[list[Result], list[Problem]]":
     """
     from benchmarks.results import Store
     from benchmarks.session import RequestError
+    from benchmarks.side_by_side import Stored
 
     found, problems = [], []
     for folder in folders:
@@ -67,9 +87,21 @@ def gather(folders: list[Path]) -> "tuple[list[Result], list[Problem]]":
             raise RequestError(f"{folder}: there is no such folder; `zoo eval` and `zoo compare` write results")
         inside = folder / "results"
         store = Store(inside if inside.is_dir() else folder)
-        found += store.results()
+        found += [Stored(result, store) for result in store.results()]
         problems += [problem for problem in store.problems if problem.path.name != "request.json"]
     return found, problems
+
+
+def _side_by_side(stored: "list[Stored]", form: str) -> None:
+    from benchmarks import formats
+    from benchmarks.side_by_side import side_by_side
+
+    write = {"markdown": formats.markdown, "csv": formats.comma_separated, "latex": formats.latex}[form]
+    found = side_by_side(stored)
+    for table in found.tables:
+        print(write(table))  # noqa: T201
+    for line in found.left_out:
+        print(f"left out: {line}", file=sys.stderr)  # noqa: T201
 
 
 def _table(found: "list[Result]") -> None:

@@ -1,6 +1,13 @@
 import pytest
 
 from benchmarks import figures
+from benchmarks.processes import fresh_processes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _server():
+    """One server for all tests of this process, with the imports of the heaviest: the first call decides."""
+    fresh_processes()
 
 
 @pytest.fixture

@@ -91,3 +91,16 @@ def test_folders_and_files_that_are_not_there_are_named(tmp_path, capsys):
         assert status == 2
         assert "none" in err
     assert call(capsys, "results", tmp_path, "--merge", "mean")[0] == 2
+
+
+def test_results_stand_side_by_side_and_values_are_left_out_by_name(measured, capsys, monkeypatch):
+    monkeypatch.setitem(table.SUITES, SUITE.name, SUITE)
+    status, out, err = call(capsys, "results", measured, "--side-by-side", "markdown")
+    assert status == 0
+    assert "| shade (chance 50) |" in out
+    assert "| vit_pico | random weights |" in out
+    assert "level" in err
+    assert "values, not classes" in err
+    status, _, err = call(capsys, "results", measured, "--side-by-side", "markdwn")
+    assert status == 2
+    assert "'markdown'" in err

@@ -103,6 +103,15 @@ def test_a_run_whose_data_fail_keeps_every_step_and_resumes_bit_for_bit(whole, t
     assert_same_file(whole, tmp_path)
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """Whoever runs the tests in the background of a shell has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_after_the_step_and_it_resumes_bit_for_bit(number, whole, tmp_path):
     handlers = [signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)]
