@@ -137,6 +137,7 @@ def test_checkpointing_leaves_gradients_equal_and_all_weights_learn(scan_order):
     assert all(plain.any() and torch.equal(plain, again) for plain, again in zip(*gradients, strict=True))
 
 
+@pytest.mark.slow
 def test_scanning_both_orders_costs_twice_the_scans_and_the_others_cost_nothing():
     def flops(scan_order):
         with FlopCounterMode(display=False) as counter:

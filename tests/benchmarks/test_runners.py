@@ -123,6 +123,7 @@ def test_a_pretrained_start_begins_from_those_weights_and_a_random_one_does_not(
     assert first[0] != first[1]
 
 
+@pytest.mark.slow  # a whole comparison is repeated in test_compare.py
 def test_the_same_seed_gives_the_same_predictions_in_another_folder(bench, tmp_path):
     other = Bench(tmp_path)
     for wanted in ({"init": "mae", "task": "drift"}, {"init": "random", "task": "shade"}):

@@ -147,14 +147,9 @@ WRONG_SHAPES = {
     "one column less": lambda it: it[..., :-1],
     "a single number": lambda it: it.flatten()[0],
 }
-ONE_LAYOUT_PER_FAMILY = {
-    "VideoMAE fine-tuned",
-    "mae_st fine-tuned, separable positions",
-    "VideoMamba video classifier",
-    "TimeSformer official",
-}
+FAST_LAYOUTS = {"VideoMAE fine-tuned", "VideoMamba video classifier"}  # of the other families: slow
 LAYOUTS = [
-    pytest.param(name, converter.name, marks=() if converter.name in ONE_LAYOUT_PER_FAMILY else pytest.mark.slow)
+    pytest.param(name, converter.name, marks=() if converter.name in FAST_LAYOUTS else pytest.mark.slow)
     for name in ("videomae_base", "mae_st_large", "videomamba_tiny", "timesformer_base")
     for converter in zoo.get_architecture(name).converters
     if "pretrain" not in converter.name and "joint" not in converter.name

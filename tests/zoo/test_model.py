@@ -121,7 +121,13 @@ def test_the_models_pooling_is_its_heads():
     assert VideoModel(backbone, AttentiveHead(backbone.embed_dim, 3, num_heads=4)).pool == backbone.pool
 
 
-@pytest.mark.parametrize("name", [architecture.name for architecture in ARCHITECTURES])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(architecture.name, marks=() if architecture.name in ONE_PER_FAMILY else pytest.mark.slow)
+        for architecture in ARCHITECTURES
+    ],
+)
 def test_group_matcher_covers_every_parameter_once_in_the_order_of_depth(name):
     with torch.device("meta"):
         model = zoo.create_model(name)

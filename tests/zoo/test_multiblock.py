@@ -50,7 +50,14 @@ def test_block_sizes_of_the_first_64_batches_equal_the_authors(name):
     assert sizes == case["block_size_by_seed_first_64"]
 
 
-@pytest.mark.parametrize(("file", "name"), [*(("v1", name) for name in V1), *(("v2", name) for name in V2)])
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        pytest.param(file, name, marks=() if place == 0 else pytest.mark.slow)
+        for file, names in (("v1", V1), ("v2", V2))
+        for place, name in enumerate(names)
+    ],
+)
 def test_numbers_of_tokens_are_the_authors_within_four_standard_errors(file, name):
     case = cases(f"{file}_mask_collator_stats")[name]
     mask, grid, source = mask_of(case["settings"]), grid_of(case["settings"]), generator(1)

@@ -154,7 +154,9 @@ def test_the_suite_lies_under_zoo_cache(monkeypatch, tmp_path):
     assert digits.cache_root().parts[-2:] == (".cache", "video-backbone-zoo")
 
 
-@pytest.mark.parametrize("damage", ["video", "list", "manifest"])
+@pytest.mark.parametrize(
+    "damage", ["video", *(pytest.param(it, marks=pytest.mark.slow) for it in ("list", "manifest"))]
+)
 def test_a_damaged_suite_is_rendered_again_with_a_word_about_it(tmp_path, caplog, damage):
     sizes = Sizes(appearance=(10, 10), motion=(10, 10), order=(6, 6))
     suite = ensure_digits(tmp_path, sizes=sizes, progress=False)

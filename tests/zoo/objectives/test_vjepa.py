@@ -41,13 +41,13 @@ def seeded(objective: VJEPA, seed: int = 0) -> VJEPA:
     ("build", "options"),
     [
         (vjepa_pico, {}),
-        (vjepa2_pico, {"predictor": ROTARY}),
-        (vit_pico, {}),
-        (timesformer_joint_pico, {}),
         (timesformer_pico, {"mask": "tube", "tube_ratio": 0.6}),
-        (timesformer_pico, {"truncation": "tube"}),
-        (videomamba_pico, {}),
         (videomamba_pico, {"predictor": ROTARY, "truncation": "random"}),
+        pytest.param(vjepa2_pico, {"predictor": ROTARY}, marks=pytest.mark.slow),
+        pytest.param(vit_pico, {}, marks=pytest.mark.slow),
+        pytest.param(timesformer_joint_pico, {}, marks=pytest.mark.slow),
+        pytest.param(timesformer_pico, {"truncation": "tube"}, marks=pytest.mark.slow),
+        pytest.param(videomamba_pico, {}, marks=pytest.mark.slow),
     ],
     ids=lambda it: getattr(getattr(it, "func", it), "__name__", str(it)),
 )
