@@ -15,6 +15,7 @@ from zoo.card import Card, Classifier, ClipSpec
 from zoo.checkpoints import read_saved
 from zoo.data.labels import LabelOrder, find_order
 from zoo.data.records import Record
+from zoo.foreign import describe, is_foreign
 from zoo.registry import get_architecture, get_card, has_tag
 from zoo.suggest import unknown
 from zoo.training.fit import Hardware
@@ -182,10 +183,15 @@ def known(request: Request) -> Network:
     Raises:
         UnknownNameError: for an unknown name.
         RequestError: for weights given in two ways.
+        ForeignError: for a network of another library that cannot be had.
         CheckpointError: for a file that is none.
     """
     if request.pretrained and request.checkpoint is not None:
         raise RequestError("give either --pretrained or --checkpoint, not both")
+    if request.pretrained and is_foreign(request.name):
+        found = describe(request.name)
+        names, ours = found.label_names, found.architecture
+        return Network(ours.clip, ours.classifier, len(names), names, "", f"those of {request.name}")
     architecture = get_architecture(request.name)
     card = get_card(request.name) if request.pretrained or has_tag(request.name) else None
     if request.checkpoint is not None:

@@ -84,6 +84,7 @@ def test_the_report_can_be_written_again_from_the_files_alone(compared):
     assert (folder / "out" / "report.html").read_text() == (folder / "first.html").read_text()
 
 
+@pytest.mark.slow  # a second comparison
 @pytest.mark.usefixtures("undrawn")
 def test_the_same_seeds_give_the_same_accuracies_whatever_the_number_of_workers(compared, tmp_path):
     folder, _, _ = compared

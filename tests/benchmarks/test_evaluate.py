@@ -11,6 +11,7 @@ from benchmarks.recompute import recompute
 from benchmarks.results import Store
 from benchmarks.session import RequestError
 from benchmarks.suites import table
+from tests.backbones import hf_models
 from tests.benchmarks.tiny_files import SUITE, write_files
 from tests.benchmarks.tiny_suite import tiny_budget
 from zoo import create_model, save_checkpoint
@@ -114,3 +115,11 @@ def test_a_batch_that_processes_cannot_share_evenly_is_refused():
     assert share_of_batch(replace(recipe, global_batch=12, accumulate=2), 3) == 2
     with pytest.raises(RequestError, match="3 processes cannot share a batch of 64 clips evenly"):
         share_of_batch(replace(recipe, global_batch=64), 3)
+
+
+def test_a_network_of_another_library_is_evaluated_with_its_weights_and_its_class_names(asked, tmp_path):
+    hf_models.classifier("videomae", ["light", "dark"]).save_pretrained(tmp_path / "net")
+    one = resolve(replace(asked, name=f"hf:{tmp_path / 'net'}", pretrained=True))
+    assert one.found.rows == (1, 0)  # by name: the data set's first class is the network's second
+    result = evaluate(one).result
+    assert (result.n_evaluated, result.identity.init) == (20, "weights-released")

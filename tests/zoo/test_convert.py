@@ -46,7 +46,18 @@ def assert_same(one, other):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize(("name", "to", "layout", "classifier"), CASES, ids=[case[2] for case in CASES])
+FAST = {
+    "VideoMAE fine-tuned",
+    "VideoMamba video classifier",
+    "TimeSformer official",
+    "V-JEPA encoder",
+}  # one per family
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "layout", "classifier"),
+    [pytest.param(*case, id=case[2], marks=() if case[2] in FAST else pytest.mark.slow) for case in CASES],
+)
 def test_there_and_back_again_nothing_is_lost(name, to, layout, classifier, tmp_path):
     model, options = small(name, classifier, 0 if classifier is NO_HEAD else 3), get_architecture(name).shrink
     first, theirs, ours, again = (tmp_path / f"{it}.safetensors" for it in ("first", "theirs", "ours", "again"))

@@ -150,7 +150,7 @@ def test_windows_of_a_video_are_merged_into_one_answer(videos, tmp_path, capsys)
     assert np.bincount(stored["rows"]).tolist() == [12] * 3 + [6] * (TEST - 3)
 
 
-@pytest.mark.parametrize("protocol", ["linear", "attentive", "finetune"])
+@pytest.mark.parametrize("protocol", ["linear", "finetune", pytest.param("attentive", marks=pytest.mark.slow)])
 def test_protocols_that_train_leave_scores_of_every_view(videos, tmp_path, capsys, protocol):
     status, _, err = call(capsys, *shade(videos, tmp_path, "--protocol", protocol, "--budget", "smoke", "--clips", "2"))
     assert status == 0, err
@@ -347,7 +347,7 @@ def test_low_shot_keeps_every_split_and_tells_their_mean(videos, tmp_path, capsy
     assert "top1 over 3 splits: " in out
 
 
-@pytest.mark.parametrize("protocol", ["linear", "attentive"])
+@pytest.mark.parametrize("protocol", ["linear", pytest.param("attentive", marks=pytest.mark.slow)])
 def test_values_are_probed_too(videos, tmp_path, capsys, protocol):
     words = ("eval", "vit_pico", "--suite", "tiny_files", "--task", "level", "--data", videos, "--accelerator", "cpu")
     status, _, err = call(

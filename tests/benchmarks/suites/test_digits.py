@@ -17,7 +17,7 @@ from benchmarks.suites import digits
 from benchmarks.suites.digits import MOTION, ORDER, SMOKE, SMOKE_SIZES, SUITE
 from tests.digits_suite import rendered
 from zoo.card import ClipSpec
-from zoo.data.digits import Sizes
+from zoo.data.digits import Sizes, ensure_digits
 from zoo.data.sampling import eval_index
 
 CLIP = ClipSpec(num_frames=16, sampling="dense", img_size=24)
@@ -86,6 +86,7 @@ def check_leaks(task, suite, cache):
         assert lower_end(answers) <= task.leak_bounds[control], control
 
 
+@pytest.mark.slow
 def test_frames_without_order_and_first_frames_tell_nothing_about_time(small):
     check_leaks(MOTION, *small)
 
@@ -107,6 +108,7 @@ def test_the_probe_is_strong_enough_to_find_a_leak(small):
     assert lower_end(hits(first_frame, *marked)) > 0.9
 
 
+@pytest.mark.slow
 def test_a_bag_of_frames_knows_which_pair_of_motions_it_sees(small):
     """It is not blind, only to order: the bound of one half is nearly reached by what pairs look like."""
     train, test = (clips(*small, MOTION, split) for split in ("train", "test"))
@@ -114,6 +116,7 @@ def test_a_bag_of_frames_knows_which_pair_of_motions_it_sees(small):
     assert hits(bag_of_frames, *pairs).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_the_controls_describe_the_clips_of_one_scene_alike(small):
     videos, _ = clips(*small, MOTION, "test")
     bags = bag_of_frames(videos)
@@ -124,8 +127,9 @@ def test_the_controls_describe_the_clips_of_one_scene_alike(small):
     assert all(np.array_equal(first_frame(orders)[::6], first_frame(orders)[place::6]) for place in range(1, 6))
 
 
-def test_the_constants_of_the_suite_are_those_of_its_videos(small):
-    suite, cache = small
+def test_the_constants_of_the_suite_are_those_of_its_videos(tmp_path):
+    suite = ensure_digits(tmp_path, sizes=Sizes(appearance=(10, 10), motion=(20, 20), order=(6, 6)), progress=False)
+    cache = suite.cache(progress=False)
     assert [task.name for task in SUITE.tasks] == ["appearance", "motion", "order"]
     for task in SUITE.tasks:
         records = suite.records(task.name, SUITE.test_split)

@@ -38,7 +38,7 @@ def _outcome(path, indices, decoder):
     return error
 
 
-@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+@pytest.mark.parametrize("decoder", ["pyav", pytest.param("decord", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_broken_file_is_refused_as_a_whole_and_never_gives_a_wrong_frame(kind, decoder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
