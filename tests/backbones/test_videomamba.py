@@ -183,6 +183,7 @@ MANIFESTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_released_files_fit_key_by_key_and_convert_back(name):
     facts = manifest(f"videomamba/{name}")

@@ -71,12 +71,14 @@ def classifier(name: str, num_classes: int) -> VideoModel:
     return VideoModel(backbone, head)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "architecture", "converter"), PRETRAIN)
 def test_pretraining_manifests_load_strictly(name, architecture, converter):
     state = consumed(manifest(f"videomae/{name}"), converter)
     pretraining_form(architecture).load_state_dict(state, strict=True, assign=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "architecture", "converter"), FINETUNE)
 def test_fine_tuned_manifests_load_strictly(name, architecture, converter):
     state = consumed(manifest(f"videomae/{name}"), converter)

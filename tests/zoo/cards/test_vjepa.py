@@ -42,6 +42,7 @@ def take_in(network: torch.nn.Module, state: dict[str, torch.Tensor], converter,
     network.load_state_dict(part(converted.state, f"{namespace}."), strict=True, assign=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "name"), OFFICIAL)
 def test_official_manifests_load_strictly(file, name):
     listed = manifest(f"vjepa/{file}")
@@ -50,6 +51,7 @@ def test_official_manifests_load_strictly(file, name):
     take_in(predictor, part(meta(listed["predictor"]), PREFIX), card.OFFICIAL_PREDICTOR, "decoder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["large", "huge", "giant"])
 def test_transformers_manifests_load_strictly(size):
     state = meta(manifest(f"vjepa/hf_vjepa2-vit{size[0]}-fpc64-256")["state_dict"])

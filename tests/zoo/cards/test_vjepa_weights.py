@@ -189,6 +189,7 @@ def official(name: str) -> Converter:
     return next(it for it in get_architecture(name).converters if it.name == CARDS[name].weights.layout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_every_key_of_a_file_is_taken_once_and_strictly(name):
     card, model, file = CARDS[name], created(name), file_of(name)

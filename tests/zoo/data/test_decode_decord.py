@@ -69,6 +69,7 @@ def test_random_selections_agree(kind):
         assert numbers(read_frames(path, asked, decoder="decord")) == asked
 
 
+@pytest.mark.slow
 @needs_decord
 @pytest.mark.parametrize("kind", sorted(set(SOUND) - OFFERED - REFUSED_BY_DECORD))
 def test_other_files_are_refused_by_name(kind):
