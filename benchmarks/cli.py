@@ -35,6 +35,7 @@ USER_ERRORS = (
     ("benchmarks.data_tools.options", "DataError"),
     ("zoo.data.workers", "WorkerError"),
     ("zoo.training.probe", "FewVideosError"),
+    ("zoo.training.features", "AcceleratorError"),
     ("zoo.training.feature_cache", "FeatureCacheError"),
     ("benchmarks.commands.extract", "ExtractError"),
     ("benchmarks.feature_files", "FeatureFileError"),

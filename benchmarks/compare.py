@@ -10,6 +10,7 @@ from rich.console import Console
 from benchmarks import costs, runners
 from benchmarks.execute import Run, Summary, execute
 from benchmarks.findings import findings
+from benchmarks.lessons import Lessons
 from benchmarks.pictures import Frames, evenly
 from benchmarks.plan import cost_runs, plan
 from benchmarks.processes import prepare_workers
@@ -108,7 +109,7 @@ def story(session: Session, failures: Mapping[str, str]) -> Story:
         protocol=request.protocol,
         again=request.command,
         suite_note=session.suite.description,
-        quirks=session.suite.quirks,
+        quirks=(*session.suite.quirks, *([note] if (note := Lessons(session.suite, comparison.videos).note()) else ())),
         split_hashes={
             f"{task.name}, {split}": comparison.videos.split_hash(task.name, split)
             for task in session.suite.tasks
@@ -136,6 +137,8 @@ def _announce(
     console.print(f"[bold]{names}[/] on {session.suite.name}: {request.protocol}, budget {request.budget}")
     words = f"{len(runs)} runs, {jobs} at a time" + (f", {done} finished before" if done else "")
     console.print(f"{words}; results go to {request.out}", highlight=False, soft_wrap=True)
+    if note := Lessons(session.suite, session.comparison.videos).note():
+        console.print(note, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _execute(

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.budgets import Budget
 from benchmarks.execute import Run
+from benchmarks.lessons import Lessons
 from benchmarks.objectives import EVERYTHING, STILLS, Teacher
 from benchmarks.protocols.control import BAG_OF_FRAMES, FIRST_FRAME
 from benchmarks.results import RANDOM, Identity, Kind, digest
@@ -114,6 +115,15 @@ def split_hash(comparison: Comparison, task: Task) -> str:
     return digest({split: videos.split_hash(task.name, split) for split in (suite.train_split, suite.test_split)})
 
 
+def _left_out(comparison: Comparison) -> dict[str, Any]:
+    """What the training of a run that serves all tasks leaves out, because it is tested on."""
+    suite, videos = comparison.suite, comparison.videos
+    if not (left_out := Lessons(suite, videos).left_out):
+        return {}
+    tested = digest({task.name: videos.split_hash(task.name, suite.test_split) for task in suite.tasks})
+    return {"left_out": {"videos": len(left_out), "tested": tested}}
+
+
 def _teach(comparison: Comparison, one: System) -> Run | None:
     """The training of a system's teacher, if its objective has one."""
     chosen = comparison.budget.pretrain[one.objective].teacher if one.pretrained else None
@@ -124,6 +134,7 @@ def _teach(comparison: Comparison, one: System) -> Run | None:
         "clip": teacher_clip(comparison.suite, one, chosen).to_dict(),
         "architecture": chosen.overrides(one.clip),
         "objective": one.objective,
+        **_left_out(comparison),
     }
     lists = digest({task.name: split_hash(comparison, task) for task in comparison.suite.tasks})
     name = chosen.name(one.name)
@@ -151,6 +162,7 @@ def _pretrain(comparison: Comparison, one: System, seed: int, teacher: Run | Non
         "clip": suite.tasks[0].clip_spec(one.clip).to_dict(),
         "architecture": one.overrides,
         **({"teacher": teacher.key} if teacher else {}),
+        **_left_out(comparison),
     }
     identity = _identity("pretrain", one.name, protocol=one.objective, init=one.objective, split_hash=lists, seed=seed)
     return _run(

@@ -154,8 +154,9 @@ class Worker:
             classes = sum(task.num_classes for task in context.suite.tasks)
             objective = build(Setting(one.backbone(), spec, chosen, classes, teacher))
         suite, videos = context.suite, context.videos
-        labelled = Lessons(suite, videos).of(suite.train_split, EVERYTHING) if chosen.needs_labels else None
-        clips = videos.pretraining() if labelled is None else labelled
+        lessons = Lessons(suite, videos)
+        labelled = lessons.of(suite.train_split, EVERYTHING) if chosen.needs_labels else None
+        clips = lessons.unlabelled() if labelled is None else labelled
         data = self.data(run, clips, (), augment=context.budget.pretrain_augment)
         module = Pretrain(objective, chosen.recipe, seed=seed)
         told = fit(

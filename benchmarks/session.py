@@ -153,16 +153,19 @@ def open_session(request: Request, console: Console) -> Session:
         _require_writable(option, folder)
     if request.data is not None and not request.data.is_dir():
         raise RequestError(f"--data {request.data}: there is no such folder; it should hold the files of {suite.name}")
-    if request.data is None:
+    if request.data is None and not suite.url:
         console.print(
             f"videos of {suite.name}: rendered and decoded at the first use, read after that", highlight=False
         )
     videos = suite.prepare(request.data or request.cache, console.is_terminal)
+    asked = with_classes(suite, videos)
+    if values := [task.name for task in suite.tasks if task.metric == "mse"]:
+        console.print(f"left out, because they ask for values and not for classes: {', '.join(values)}", style="yellow")
     return Session(
         request=request,
         comparison=Comparison(
             systems=sized,
-            suite=with_classes(suite, videos),
+            suite=asked,
             videos=videos,
             protocol=request.protocol,
             budget=spent,

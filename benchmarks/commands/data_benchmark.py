@@ -22,7 +22,7 @@ EXAMPLES = """\
 examples:
   zoo data benchmark k400 --data /data/k400 --split train --for videomae_base
   zoo data benchmark --list train.csv --root /data/k400 --for umt_base --workers 0,4,8 --rounds 5
-  zoo data benchmark ssv2 --data /data/ssv2 --for vjepa_large --eval --decoders pyav --json
+  zoo data benchmark ssv2 --data /data/ssv2 --for vjepa_large_16_224 --eval --decoders pyav --json
 
 Settings are timed in turns, several rounds of each. Files that were just read come from memory: to time a disk, let
 --videos be more than fits there."""

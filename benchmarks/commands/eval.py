@@ -82,10 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
         from zoo.suggest import unknown
 
         raise unknown("decoder", arguments.decoder, ("pyav", "decord"))
+    request = request_of(arguments)
+    request.hardware.check()
     first = is_first_process()
     # What goes into a pipe or a file must keep every entry on one line.
     console = Console(width=None if sys.stdout.isatty() else 250, quiet=not first)
-    one = resolve(request_of(arguments), progress=first and sys.stderr.isatty())
+    one = resolve(request, progress=first and sys.stderr.isatty())
     if arguments.dry_run:
         console.print(protocol_table(one))
         return 0
@@ -150,6 +152,8 @@ def training_lines(details: "dict[str, Any]") -> list[str]:
     if any(name.startswith("held_out_") for name in details):
         decay = f", weight decay {details['weight_decay']:g}" if "weight_decay" in details else ""
         lines.append(f"chosen on held-out training videos: learning rate {details['lr']:g}{decay}")
+    if "k" in details:
+        lines.append(f"{details['k']} nearest training clips vote")
     if "splits" in details:
         told = details["splits"]
         each = ", ".join(f"{100 * value:.2f}" for value in told["each"])

@@ -62,11 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
     from benchmarks.feature_files import videos_of, write_arrays, write_twlvi
     from zoo.data.datamodule import VideoDataModule
     from zoo.training.feature_cache import cached_features
-    from zoo.training.features import device_of
+    from zoo.training.features import check_accelerator, device_of
 
     _check(arguments)
+    check_accelerator(arguments.accelerator)
     task, lists = _lists(arguments)
     model = _model(arguments)
+    _check_layers(_layers(arguments.layers), model.backbone.depth)
     spec = _clip(model, task, arguments)
     bank_form = arguments.form == "bank"
     for wanted in lists:
@@ -125,6 +127,12 @@ def _layers(words: str | None) -> list[int] | None:
     if not all(word.isdecimal() for word in words.split(",")):
         raise ExtractError(f"--layers {words!r} is no list of blocks such as 5,8,11")
     return [int(word) for word in words.split(",")]
+
+
+def _check_layers(layers: list[int] | None, depth: int) -> None:
+    wrong = [layer for layer in layers or () if layer >= depth]
+    if wrong:
+        raise ExtractError(f"--layers {wrong[0]}: there is no such block; this network has blocks 0 to {depth - 1}")
 
 
 def _lists(arguments: argparse.Namespace) -> "tuple[Task | None, list[Wanted]]":

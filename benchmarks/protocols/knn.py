@@ -19,7 +19,7 @@ class Settings:
     """What shapes the numbers.
 
     Attributes:
-        k: number of neighbours that vote.
+        k: number of neighbours that vote; all training clips where there are fewer.
         temperature: of their votes.
         max_bytes: largest memory for the features of a list.
     """
@@ -68,7 +68,8 @@ def run(
     train, test = source
     if on_step is not None:
         on_step(1, {"step": 1})
-    head = KNN(whole.num_classes, pool="mean", k=settings.k, temperature=settings.temperature)
+    k = min(settings.k, len(train.labels))
+    head = KNN(whole.num_classes, pool="mean", k=k, temperature=settings.temperature)
     scores = score(head.fit(train.tokens[:, 0], train.labels), test, batch_size=head.chunk)
-    found = Fitted(None, scores, [], {"k": settings.k})
+    found = Fitted(None, scores, [], {"k": k})
     return outcome_of(found, data, source, seconds=time.perf_counter() - start)

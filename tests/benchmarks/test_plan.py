@@ -141,3 +141,24 @@ def test_another_training_of_the_teacher_is_another_pretraining(comparison):
     )
     keys = [{run.key for run in plan.plan(one) if run.identity.kind == "pretrain"} for one in (comparison, mixed)]
     assert not keys[0] & keys[1]
+
+
+def test_what_serves_all_tasks_is_another_run_where_training_videos_are_also_tested_on(
+    comparison, tmp_path, monkeypatch
+):
+    comparison = under(comparison, "vit_pico:umt")
+    before = {run.identity.kind: run for run in plan.plan(comparison)}
+    shared = TinyVideos(tmp_path).path("shade", "train", 0)
+    own = TinyVideos.records
+
+    def records(self, task, split):
+        return [
+            it._replace(path=shared) if (task, split, it.row) == ("drift", "test", 0) else it
+            for it in own(self, task, split)
+        ]
+
+    monkeypatch.setattr(TinyVideos, "records", records)
+    after = {run.identity.kind: run for run in plan.plan(comparison)}
+    assert [run.settings["left_out"]["videos"] for run in (after["teacher"], after["pretrain"])] == [1, 1]
+    assert all(before[kind].key != after[kind].key for kind in ("teacher", "pretrain"))
+    assert before["control"].key == after["control"].key

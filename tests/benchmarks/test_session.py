@@ -103,3 +103,18 @@ def test_a_folder_of_videos_that_is_not_there_is_told(tmp_path):
     asked = Request(names=("vit_pico",), data=tmp_path / "none", out=tmp_path / "out", cache=tmp_path / "cache")
     with pytest.raises(RequestError, match=r"--data .*none: there is no such folder; it should hold the files of"):
         open_session(asked, Console(quiet=True))
+
+
+def test_a_comparison_says_which_tasks_it_leaves_out_and_announces_a_rendering_only_where_there_is_one(
+    tmp_path, monkeypatch
+):
+    values = Task(name="likes", question="?", num_outputs=1, metric="mse")
+    asked = Request(names=("vit_pico",), budget="quick", out=tmp_path, cache=tmp_path / "cache")
+    said = {}
+    for url in ("", "https://example.org"):
+        monkeypatch.setitem(table.SUITES, "digits", replace(SUITE, tasks=(*SUITE.tasks, values), url=url))
+        text = io.StringIO()
+        open_session(asked, Console(file=text, width=200))
+        said[url] = text.getvalue()
+    assert all("left out, because they ask for values and not for classes: likes\n" in it for it in said.values())
+    assert ["rendered" in it for it in said.values()] == [True, False]

@@ -103,6 +103,24 @@ class FeatureBank:
         return Features(self.tokens[views].to(device), self.prefix[views].to(device), self.grid, None)
 
 
+class AcceleratorError(ValueError):
+    """A name of an accelerator that does not exist, or that this machine lacks."""
+
+
+def check_accelerator(name: str) -> None:
+    """See whether features can be computed there, before anything is read.
+
+    Raises:
+        AcceleratorError: if not.
+    """
+    there = {"auto": True, "cpu": True, "gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there["cuda"] = there["gpu"]
+    if name not in there:
+        raise AcceleratorError(f"unknown accelerator {name!r}; known: {', '.join(there)}")
+    if not there[name]:
+        raise AcceleratorError(f"torch finds no accelerator {name!r} on this machine; choose auto or cpu")
+
+
 def device_of(accelerator: str) -> str:
     """Device of a Lightning accelerator name; "auto" takes a GPU where there is one."""
     if accelerator == "auto":

@@ -12,13 +12,14 @@ from typing import Any, Literal
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.strategies import StrategyRegistry
 from pytorch_lightning.utilities import rank_zero_only
 
 from zoo.data.datamodule import VideoDataModule
 from zoo.recipes.recipe import Recipe
 from zoo.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints, load_checkpoint, sweep
 from zoo.training.classify import Classify
-from zoo.training.features import device_of
+from zoo.training.features import AcceleratorError, check_accelerator, device_of
 from zoo.training.log import Bar, EvaluationBar, OnStep, Row, StepLog, read_log
 from zoo.training.module import TrainingModule
 from zoo.training.predictions import Predictions, ViewScores
@@ -32,6 +33,8 @@ EXPECTED_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*but have no `validation_step`.*",
 )
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
 # Options of a Trainer that writes nothing by itself.
 SILENT: dict[str, Any] = {
@@ -77,6 +80,21 @@ class Hardware:
     num_nodes: int = 1
     strategy: str = "auto"
     precision: str | None = None
+
+    def check(self) -> None:
+        """See whether this can be computed on, before anything is read.
+
+        Raises:
+            AcceleratorError: for a name that does not exist, or that this machine lacks.
+        """
+        check_accelerator(self.accelerator)
+        strategies = ("auto", *StrategyRegistry.available_strategies())
+        for option, value, known in (
+            ("precision", self.precision, PRECISIONS),
+            ("strategy", self.strategy, strategies),
+        ):
+            if value is not None and value not in known:
+                raise AcceleratorError(f"unknown {option} {value!r}; known: {', '.join(known)}")
 
 
 @contextmanager

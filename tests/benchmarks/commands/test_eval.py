@@ -216,6 +216,9 @@ def test_a_dry_run_prints_the_protocol_and_scores_nothing(videos, tmp_path, caps
         (["--protocol", "knn", "--lrs", "1e-3"], "not for 'knn'"),
         (["--protocol", "low_shot", "--share", "1%"], "holding out 0.2 of 2 videos leaves a side empty"),
         (["--protocol", "linear", "--devices", "2"], "computes features on one device"),
+        (["--accelerator", "gpuu"], "unknown accelerator 'gpuu'; known: auto, cpu"),
+        (["--precision", "8"], "unknown precision '8'; known: 32-true"),
+        (["--strategy", "dpd"], "unknown strategy 'dpd'; known: auto, ddp"),
     ],
 )
 def test_bad_input_is_answered_with_what_would_be_right(videos, tmp_path, capsys, words, hint):

@@ -90,3 +90,18 @@ def test_what_is_there_is_not_replaced(folder, tmp_path, capsys):
     (tmp_path / "out" / "val").mkdir(parents=True)
     assert extract(folder, tmp_path / "out", "--random", "--form", "twlvi") == cli.USAGE_ERROR
     assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--layers", "0,99"), "--layers 99: there is no such block; this network has blocks 0 to 3"),
+        (("--accelerator", "gpuu"), "unknown accelerator 'gpuu'; known: auto, cpu"),
+    ],
+)
+def test_blocks_and_accelerators_that_are_not_there_are_told_before_anything_is_read(
+    folder, tmp_path, capsys, words, said
+):
+    assert extract(folder, tmp_path / "out", "--random", *words) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

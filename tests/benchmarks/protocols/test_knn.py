@@ -18,3 +18,14 @@ def test_it_votes_with_the_nearest_training_views(tmp_path):
     expected = torch.stack([shares[rows == row].mean(0) for row in range(12)])
     torch.testing.assert_close(outcome.probabilities, expected)
     assert outcome.accuracy > 0.9
+
+
+def test_all_training_clips_vote_where_there_are_fewer_than_k(tmp_path):
+    data = tiny_data(tmp_path)
+    torch.manual_seed(0)
+    clips = len(embed(tiny_model(), data, data.train_records)[0])
+    few, all_of_them = (
+        knn.run(tiny_model, data, knn.Settings(k=k), seed=0, run_dir=tmp_path) for k in (clips + 1, clips)
+    )
+    assert few.details["k"] == clips
+    torch.testing.assert_close(few.probabilities, all_of_them.probabilities)

@@ -3,7 +3,7 @@ import torch
 
 from backbones.contract import Grid
 from tests.zoo.training.synthetic import TinyBackbone, TinyData
-from zoo.training.features import FeatureBank, device_of, extract
+from zoo.training.features import AcceleratorError, FeatureBank, check_accelerator, device_of, extract
 
 
 def test_features_are_those_of_the_backbone_in_evaluation_mode():
@@ -74,3 +74,13 @@ def test_no_clips_are_an_error():
 def test_accelerators_are_named_as_lightning_names_them():
     assert (device_of("gpu"), device_of("cpu")) == ("cuda", "cpu")
     assert device_of("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_an_accelerator_that_is_not_there_is_told_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check_accelerator("auto")
+    check_accelerator("cpu")
+    with pytest.raises(AcceleratorError, match="no accelerator 'gpu' on this machine; choose auto or cpu"):
+        check_accelerator("gpu")
+    with pytest.raises(AcceleratorError, match="unknown accelerator 'gpuu'; known: auto, cpu, gpu, mps, cuda"):
+        check_accelerator("gpuu")

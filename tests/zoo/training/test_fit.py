@@ -11,6 +11,7 @@ import torch
 from tests.zoo.training.synthetic import RECIPE, MeanColour, TinyData, tiny_model
 from zoo.training.checkpoint import Interrupted, RunFileError, load_checkpoint
 from zoo.training.classify import Classify
+from zoo.training.features import AcceleratorError
 from zoo.training.fit import Hardware, evaluate, fit
 from zoo.training.log import read_log
 from zoo.training.pretrain import Pretrain
@@ -342,3 +343,11 @@ def test_eight_kills_leave_the_run_unchanged(tmp_path, workers):
         assert process.wait(timeout=120) == -signal.SIGKILL
     assert run_in_a_process(parts, "--steps", steps, "--workers", workers).wait(timeout=120) == 0
     assert_same_file(whole, parts)
+
+
+@pytest.mark.parametrize(("option", "known"), [("precision", "32-true"), ("strategy", "ddp"), ("accelerator", "cpu")])
+def test_hardware_that_lightning_does_not_know_is_told_before_anything_is_read(option, known):
+    Hardware(accelerator="cpu").check()
+    replace(Hardware(accelerator="cpu"), **{option: known}).check()
+    with pytest.raises(AcceleratorError, match=f"unknown {option} 'nonsense'; known: .*{known}"):
+        replace(Hardware(accelerator="cpu"), **{option: "nonsense"}).check()
