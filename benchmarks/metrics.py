@@ -54,17 +54,17 @@ def accuracy(
 
 
 def over_repeats(values: Sequence[float]) -> Interval:
-    """Mean of a metric over repeats of an experiment, such as low-shot splits, with Student's 95 % interval.
+    """Mean of a share over repeats of an experiment, such as low-shot splits, with Student's 95 % interval.
 
     Args:
-        values: the metric in each repeat; of a single one the interval is the value.
+        values: the share in each repeat, 0-1; of a single one the interval is the value.
     """
     mean = float(np.mean(values))
     if len(values) < 2:
         return Interval(mean, mean, mean)
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5
     half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)

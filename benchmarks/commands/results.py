@@ -55,10 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.side_by_side and arguments.side_by_side not in FORMS:
         raise unknown("form of a table", arguments.side_by_side, FORMS)
     stored, problems = gather(arguments.folders or [Path("runs/eval")])
-    words = {word: getattr(arguments, word) for word in ("suite", "system", "task", "protocol")}
-    stored = [
-        one for one in stored if all(not it or getattr(one.result.identity, word) == it for word, it in words.items())
-    ]
+    for word in ("suite", "system", "task", "protocol"):
+        stored = _only(stored, word, getattr(arguments, word))
     stored.sort(key=lambda one: one.result.created, reverse=True)
     if arguments.side_by_side:
         _side_by_side(stored, arguments.side_by_side)
@@ -90,6 +88,18 @@ def gather(folders: list[Path]) -> "tuple[list[Stored], list[Problem]]":
         found += [Stored(result, store) for result in store.results()]
         problems += [problem for problem in store.problems if problem.path.name != "request.json"]
     return found, problems
+
+
+def _only(stored: "list[Stored]", word: str, wanted: str) -> "list[Stored]":
+    """The results of a suite, system, task or protocol; all of them for "".
+
+    Raises:
+        UnknownNameError: when there are results and none is, with the closest that are there.
+    """
+    there = {getattr(one.result.identity, word) for one in stored}
+    if wanted and there and wanted not in there:
+        raise unknown(f"{word} among these results", wanted, sorted(there))
+    return [one for one in stored if not wanted or getattr(one.result.identity, word) == wanted]
 
 
 def _side_by_side(stored: "list[Stored]", form: str) -> None:

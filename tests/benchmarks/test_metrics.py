@@ -246,6 +246,8 @@ def test_the_mean_over_repeats_has_students_interval():
     half = 4.303 * 0.1 / 3**0.5
     assert tuple(found) == pytest.approx((0.5, 0.5 - half, 0.5 + half), rel=1e-3)
     assert tuple(metrics.over_repeats([0.7])) == (0.7, 0.7, 0.7)
+    assert metrics.over_repeats([0.0, 0.1, 0.4]).low == 0.0
+    assert metrics.over_repeats([1.0, 0.9, 0.6]).high == 1.0
 
 
 def test_a_class_that_a_sample_lacks_is_left_out_of_its_mean():

@@ -104,3 +104,10 @@ def test_results_stand_side_by_side_and_values_are_left_out_by_name(measured, ca
     status, _, err = call(capsys, "results", measured, "--side-by-side", "markdwn")
     assert status == 2
     assert "'markdown'" in err
+
+
+def test_a_filter_that_fits_nothing_is_told_what_there_is(measured, capsys):
+    status, _, err = call(capsys, "results", measured, "--task", "lewel")
+    assert status == 2
+    assert "unknown task among these results 'lewel'" in err
+    assert "'level'" in err
