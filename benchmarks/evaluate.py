@@ -19,11 +19,10 @@ from benchmarks.plan import plain
 from benchmarks.probing import USUAL_SHARE, share_of, with_rates
 from benchmarks.protocols import as_is, attentive_probe, finetune, low_shot
 from benchmarks.protocols.common import MODEL_FILE
-from benchmarks.protocols.outcome import Outcome
+from benchmarks.protocols.outcome import Outcome, each_row_once
 from benchmarks.provenance import now, provenance
 from benchmarks.results import RANDOM, WEIGHTS, Identity, Interval, Result, Store, digest
 from benchmarks.session import RequestError
-from zoo.batch import Unread
 from zoo.data.cache import decoder_version
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
 from zoo.model import VideoModel
@@ -72,7 +71,7 @@ def evaluate(one: Evaluation, *, progress: bool = False, on_step: OnStep | None 
     if told.scores is None:
         raise RequestError(f"protocol {one.request.protocol!r} kept no scores of views")
     predictions = merged(one, told.scores, data)
-    unread = _once(predictions.failed)
+    unread = each_row_once(predictions.failed)
     repeats = [merged(one, it, data) for it in told.repeats]
     measured = {**over_repeats(repeats, one), **measure(predictions, one)}
     reason = no_headline(one, len(unread))
@@ -304,14 +303,6 @@ def merged(one: Evaluation, scores: ViewScores, data: VideoDataModule) -> Predic
     """One prediction per video, by the rule asked for; all views must be there."""
     views = one.clip.crops * (1 if one.rule == ATTENDED else one.clip.clips)
     return merge(scores, rule=one.rule, num_views=views, windows=data.test_windows)
-
-
-def _once(failed: tuple[Unread, ...]) -> list[Unread]:
-    """One failure per row, the first."""
-    first: dict[int, Unread] = {}
-    for failure in failed:
-        first.setdefault(failure.row, failure)
-    return list(first.values())
 
 
 def measure(predictions: Predictions, one: Evaluation) -> dict[str, Interval]:

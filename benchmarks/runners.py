@@ -24,14 +24,14 @@ from benchmarks.objectives import EVERYTHING, Setting, Teacher, build
 from benchmarks.protocols import finetune, knn
 from benchmarks.protocols.common import MODEL_FILE
 from benchmarks.protocols.control import BAG_OF_FRAMES, FrameBag, first_frame_probe, first_frames
-from benchmarks.protocols.outcome import Outcome
+from benchmarks.protocols.outcome import Outcome, each_row_once
 from benchmarks.provenance import Provenance, now
 from benchmarks.results import RANDOM, Interval, Result, Store
 from benchmarks.suite import Suite, Task, Videos
 from benchmarks.systems import NO_OBJECTIVE, System
 from heads.linear import LinearHead
 from zoo import pictures
-from zoo.batch import Batch, Unread
+from zoo.batch import Batch
 from zoo.card import ClipSpec
 from zoo.checkpoints import load_checkpoint
 from zoo.data.cache import FrameCache, decoder_version
@@ -297,7 +297,7 @@ class Worker:
             ),
             n_expected=told.expected,
             n_evaluated=len(rows),
-            failed=failed_videos(told.unread),
+            failed=[f"{failure.path}: {failure.reason}" for failure in each_row_once(told.unread)],
             curves=told.curves,
             details={**details, **told.details},
             weights=weights,
@@ -426,11 +426,6 @@ class Made(NamedTuple):
 
     result: Result
     arrays: dict[str, dict[str, np.ndarray]]
-
-
-def failed_videos(unread: Sequence[Unread]) -> list[str]:
-    """Videos without a score as "path: reason", each row once."""
-    return list({failure.row: f"{failure.path}: {failure.reason}" for failure in reversed(unread)}.values())[::-1]
 
 
 def reporter(report: Report, steps: int) -> OnStep:

@@ -10,6 +10,7 @@ Each module beside this one is a protocol and has the same two names:
   interrupted run), and `on_step(step, logs)` is called after each optimiser step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -71,3 +72,11 @@ class Outcome:
     def accuracy(self) -> float:
         """Share of scored videos whose most probable class is the true one (micro average), in 0..1."""
         return (self.probabilities.argmax(1) == self.labels).float().mean().item()
+
+
+def each_row_once(failed: Sequence[Unread]) -> list[Unread]:
+    """The first failure of each row: several windows of one video may have failed."""
+    first: dict[int, Unread] = {}
+    for failure in failed:
+        first.setdefault(failure.row, failure)
+    return list(first.values())

@@ -1,12 +1,15 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.evaluate import evaluate, no_headline, numbers, settings_of, share_of_batch
+from benchmarks.evaluate import evaluate, no_headline, numbers, of_training, settings_of, share_of_batch
 from benchmarks.evaluation import Request, resolve
+from benchmarks.plan import plain
+from benchmarks.protocols.outcome import Outcome
 from benchmarks.recompute import recompute
 from benchmarks.results import Store
 from benchmarks.session import RequestError
@@ -15,7 +18,12 @@ from tests.backbones import hf_models
 from tests.benchmarks.tiny_files import SUITE, write_files
 from tests.benchmarks.tiny_suite import tiny_budget
 from zoo import create_model, save_checkpoint
+from zoo.batch import Unread
+from zoo.card import ClipSpec
+from zoo.data.datamodule import VideoDataModule
+from zoo.data.decode import DecodeError
 from zoo.data.encode import write_video
+from zoo.data.records import Record, Span
 from zoo.training.fit import Hardware
 from zoo.training.predictions import Predictions
 
@@ -45,6 +53,31 @@ def test_what_shapes_the_numbers_is_in_the_hash_and_what_does_not_is_not(asked):
     ):
         assert hashes(**changes) != usual
     assert hashes(batch_size=3, workers=2) == usual
+
+
+def test_settings_and_identity_hold_whatever_tells_two_numbers_apart(asked):
+    one = resolve(asked)
+    settings, identity = settings_of(one)
+    del settings["protocol"]
+    assert settings == {
+        "clip": plain(one.clip.to_dict()),
+        "merge": "mean of softmax",
+        "metric": "top1",
+        "split": "test",
+        "weights": "random",
+        "classes": None,
+    }
+    asked = replace(asked, seed=4, budget="smoke")
+    linear, finetune, averaged = (
+        settings_of(resolve(replace(asked, protocol=name, **more)))
+        for name, more in (("linear", {}), ("finetune", {}), ("attentive", {"merge": "mean-of-softmax", "clips": 2}))
+    )
+    assert {it.seed for _, it in (linear, finetune, averaged)} == {4}
+    # The training list is part of what was evaluated.
+    assert len({identity.split_hash, linear[1].split_hash}) == 2
+    assert linear[1].split_hash == finetune[1].split_hash
+    assert "augment" in finetune[0]["protocol"]
+    assert averaged[0]["protocol"]["across_segments"] is False
 
 
 def test_weights_trained_to_tell_the_classes_score_high_and_say_so_again_from_their_file(asked, tmp_path):
@@ -91,10 +124,15 @@ def test_a_lost_window_fails_its_video_once(asked, videos, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     # Only the first of its two parts is there.
     write_video(tmp_path / "1.mp4", np.zeros((4, 24, 24, 3), np.uint8), fps=8)
-    told = evaluate(resolve(replace(asked, data=tmp_path, task="parts", tolerate="1")))
-    assert (told.result.n_evaluated, len(told.result.failed)) == (19, 1)
+    (tmp_path / "2.mp4").write_bytes(b"no video")
+    one = resolve(replace(asked, data=tmp_path, task="parts", tolerate="2"))
+    told = evaluate(replace(one, task=replace(one.task, videos_per_scene=2)))
+    assert (told.result.n_evaluated, len(told.result.failed)) == (18, 2)
     assert "no frame lies in the part" in told.result.failed[0]
-    assert recompute(told.path).metrics == told.result.metrics
+    again = recompute(told.path)
+    assert list(again.metrics.items()) == list(told.result.metrics.items())
+    assert told.result.metrics == numbers(again.predictions, headline="mean_class", per_scene=2)
+    assert told.result.metrics != numbers(again.predictions, headline="mean_class")
 
 
 def test_known_sizes_and_reasons(asked):
@@ -123,3 +161,25 @@ def test_a_network_of_another_library_is_evaluated_with_its_weights_and_its_clas
     assert one.found.rows == (1, 0)  # by name: the data set's first class is the network's second
     result = evaluate(one).result
     assert (result.n_evaluated, result.identity.init) == (20, "weights-released")
+
+
+def test_training_videos_count_once_and_all_that_could_not_be_read_are_named():
+    records = [Record(Path("a"), 0, 0, Span(0, 1)), Record(Path("a"), 0, 0, Span(1, 2)), Record(Path("b"), 1, 1)]
+    data = VideoDataModule(spec=ClipSpec(num_frames=2, sampling="dense", img_size=8), train=records)
+    data.log.limit = 0.9
+    data.log.add(DecodeError("b", "torn"))
+    nothing = torch.empty(0, dtype=torch.int64)
+    told = Outcome(
+        probabilities=torch.empty(0, 2),
+        labels=nothing,
+        rows=nothing,
+        expected=1,
+        curves=[],
+        seconds=0.0,
+        unread_training=(Unread(0, "a", "gone"),),
+    )
+    assert of_training(told, data) == {
+        "training_videos": 2,
+        "training_failed": 2,
+        "training_unread": ["a: gone", "b: torn"],
+    }

@@ -284,3 +284,18 @@ def test_draws_in_parts_are_as_many_as_asked_for(monkeypatch):
     monkeypatch.setattr(metrics, "CELLS", 70)
     parts = [part.shape for part in metrics._draws(10, 24, 0)]
     assert parts == [(7, 10), (7, 10), (7, 10), (3, 10)]
+
+
+def test_every_interval_draws_scenes_and_not_their_videos():
+    probabilities, labels = answers(videos=60)
+    # Three videos of one answer per scene say no more than one; numbers of scenes may have gaps.
+    scenes = 5 * np.arange(60).repeat(3)
+    together = metrics.of_classes(probabilities.repeat(3, 0), labels.repeat(3), scenes=scenes)
+    for name, alone in metrics.of_classes(probabilities, labels).items():
+        assert together[name] == pytest.approx(alone)
+    for name in ("top1", "mean_class", "recall5"):
+        hits = metrics.hits_of(name, probabilities, labels)[None]
+        found = metrics.headline(name, hits.repeat(3, 1), labels.repeat(3), scenes=scenes)
+        assert found == pytest.approx(metrics.headline(name, hits, labels))
+        assert found == pytest.approx(together[name])
+        assert found.value == metrics.estimate(name, hits, labels)

@@ -66,3 +66,12 @@ def test_of_equal_runs_the_first_counts(tmp_path):
 def test_weights_of_a_file_are_called_by_their_hash():
     assert start_words("weights-0123456789ab") == "weights 0123456789ab"
     assert start_words("mae") == "MAE pretraining"
+
+
+def test_every_suite_has_a_table_of_its_own(tmp_path):
+    told = story(tmp_path, systems=("a",))
+    one = next(one for one in told.results if one.identity.kind == "evaluate")
+    other = replace(one, identity=replace(one.identity, suite="digits_smoke"))
+    tables = side_by_side([Stored(other, told.store), Stored(one, told.store)]).tables
+    results = [[one for cells in it.cells.values() for cell in cells.values() for one in cell.results] for it in tables]
+    assert [{one.identity.suite for one in each} for each in results] == [{"digits"}, {"digits_smoke"}]

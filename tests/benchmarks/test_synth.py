@@ -39,6 +39,8 @@ def test_what_is_laid_out_is_what_the_suite_reads(suite, tmp_path):
             rows = [record.row for record in records]
             assert sorted(set(rows)) == list(range(len(set(rows))))
             assert rows == sorted(rows)
+            # Records of one row are windows of one video.
+            assert len(set(rows)) == len({(record.row, record.path, record.label) for record in records})
             for record in records:
                 assert (record.target is None) == (task.metric != "mse")
                 assert record.target is not None or 0 <= record.label < (len(names) or task.num_classes)

@@ -118,11 +118,6 @@ class VideoDataModule(lightning.LightningDataModule):
         return self.log.failures
 
     @property
-    def unscored(self) -> list[Failure]:
-        """Test videos that cannot be read, as far as the cache knows before anything is read."""
-        return split_failures(self.test_records, self.reader.cache)[1]
-
-    @property
     def test_windows(self) -> Counter[int]:
         """Row -> number of its records in the test list; more than one are windows of a long video."""
         return Counter(record.row for record in self.test_records)

@@ -3,12 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from backbones.contract import Grid
 from benchmarks.protocols import attentive_probe
-from benchmarks.protocols.common import MODEL_FILE, build
+from benchmarks.protocols.common import MODEL_FILE, Banks, build
 from heads.views import encode_views, probabilities, scores_of_views
-from tests.benchmarks.protocols.clips import tiny_data, tiny_model
+from tests.benchmarks.protocols.clips import SPEC, tiny_data, tiny_model
 from tests.benchmarks.protocols.test_common import pico
 from zoo.registry import create_model
+from zoo.training.features import FeatureBank
 from zoo.training.probe import ProbeRecipe, probe
 
 
@@ -65,3 +67,13 @@ def test_both_places_of_the_blocks_can_be_asked_for_and_are_kept_with_the_model(
     attentive_probe.run(pico, tiny_data(tmp_path), settings, seed=0, run_dir=tmp_path)
     kept = create_model("vit_pico", checkpoint_path=tmp_path / MODEL_FILE)
     assert kept.head.over_tokens == (blocks == "tokens")
+
+
+def test_every_window_of_a_long_video_is_joined_alone():
+    rows = torch.tensor([0, 0, 0, 0, 1, 1])  # two windows of two clips, and one
+    bank = FeatureBank(
+        tokens=torch.randn(6, 2, 16), prefix=torch.zeros(6, 0, 16), grid=Grid(2, 1, 1), labels=rows, rows=rows
+    )
+    settings = replace(ONCE, recipe=replace(ONCE.recipe, steps=1))
+    found = attentive_probe.fit(tiny_model(), Banks(bank, bank), settings, spec=SPEC, seed=0)
+    assert (found.scores.rows.tolist(), found.scores.views.tolist()) == ([0, 0, 1], [0, 1, 0])

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from benchmarks.protocols import control
 from benchmarks.protocols.control import FrameBag, first_frame_probe, first_frames
 from tests.benchmarks.protocols.clips import tiny_data
 from zoo.data.datamodule import FailurePolicy
 from zoo.data.records import Span
+from zoo.data.transforms import eval_clips
 
 
 def test_a_bag_of_frames_does_not_see_the_order_of_frames():
@@ -70,6 +74,14 @@ def test_the_probe_penalises_more_when_pixels_are_noise():
     assert first_frame_probe(noise, labels, noise, num_classes=3).penalty > clear
 
 
+def test_the_penalty_is_chosen_on_held_out_videos_and_all_train_the_probe(monkeypatch):
+    train, labels = frames(30, 0, signal=1.0)
+    fitted = []
+    monkeypatch.setattr(control, "_fit", lambda given, *_: fitted.append(len(given)) or torch.zeros(61, 3))
+    first_frame_probe(train, labels, train, num_classes=3)
+    assert fitted == [24] * len(control.PENALTIES) + [30]
+
+
 def test_the_probe_repeats_itself():
     (train, labels), (test, _) = frames(120, 0, signal=1.0), frames(50, 1, signal=1.0)
     runs = [first_frame_probe(train, labels, test, num_classes=3) for _ in range(2)]
@@ -85,3 +97,7 @@ def test_a_row_of_windows_has_one_first_frame_and_an_unreadable_video_is_listed(
     whole = first_frames(data.test_records, data.spec, data.reader)
     assert not torch.equal(found.pixels[0], whole.pixels[0])  # the first window begins at frame 3
     assert torch.equal(found.pixels[1:], whole.pixels[1:])
+    record = data.test_records[1]
+    first = data.reader(record.path, lambda _: torch.tensor([0]))
+    assert torch.equal(whole.pixels[1], eval_clips(first, replace(data.spec, num_frames=1), crops=1).flatten())
+    assert first_frames(data.test_records[:2], data.spec, data.reader).labels.tolist() == [1, 2]

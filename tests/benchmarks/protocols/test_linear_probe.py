@@ -4,8 +4,10 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from backbones.contract import Grid
 from benchmarks.protocols import linear_probe
 from tests.benchmarks.protocols.clips import CLASSES, embed, tiny_data, tiny_model
+from zoo.training.features import FeatureBank
 from zoo.training.probe import ProbeRecipe
 
 SETTINGS = linear_probe.Settings(
@@ -58,3 +60,14 @@ def test_settings_are_plain_values():
 def test_features_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"views the features take more than .* GiB; train the head with the finetune"):
         linear_probe.run(tiny_model, tiny_data(tmp_path), replace(SETTINGS, max_bytes=100), seed=0, run_dir=tmp_path)
+
+
+def test_a_feature_that_never_changes_does_no_harm():
+    tokens = torch.randn(12, 1, 16)
+    tokens[:, :, 3] = 0.0
+    nothing = torch.zeros(12, 0, 16)
+    bank = FeatureBank(
+        tokens=tokens, prefix=nothing, grid=Grid(1, 1, 1), labels=torch.arange(12) % CLASSES, rows=torch.arange(12)
+    )
+    settings = replace(SETTINGS, recipe=replace(SETTINGS.recipe, steps=2, lrs=(1e-2,)))
+    assert linear_probe.fit(tiny_model(), bank, bank, settings, seed=0).scores.scores.isfinite().all()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.protocols import attentive_probe, linear_probe, low_shot
 from benchmarks.protocols.low_shot import settings_for, subset
@@ -72,6 +73,19 @@ def test_the_outcome_is_the_median_split_and_all_are_told(tmp_path, probe):
         right = kept.probabilities.argmax(1) == kept.labels
         assert right.float().mean().item() == pytest.approx(each[split])
     assert len(data.train_records) == 30
+
+
+def test_the_model_that_is_kept_is_that_of_the_outcome(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(low_shot, "keep_model", lambda model, *_: kept.append(model.eval()))
+    data = tiny_data(tmp_path, test=30)
+    short = linear_probe.Settings(recipe=replace(RECIPE, steps=3, lrs=(3e-3,)))
+    settings = settings_for(data.train_records, 0.2, probe=short)
+    outcome = low_shot.run(tiny_model, data, settings, seed=0, run_dir=tmp_path / "run")
+    assert outcome.details["accuracy_split_0"] != outcome.accuracy
+    with torch.no_grad():
+        found = torch.cat([kept[0](batch.video) for batch in data.test_dataloader()]).softmax(1)
+    torch.testing.assert_close(found.unflatten(0, (30, 2)).mean(1), outcome.probabilities, rtol=1e-4, atol=1e-5)
 
 
 def test_a_head_sees_its_split_alone(tmp_path):

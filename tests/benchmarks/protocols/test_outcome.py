@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from benchmarks.protocols.outcome import Outcome
+from benchmarks.protocols.outcome import Outcome, each_row_once
+from zoo.batch import Unread
 
 
 def outcome(rows, expected=3, probabilities=((0.9, 0.1), (0.2, 0.8), (0.6, 0.4))):
@@ -31,3 +32,8 @@ def test_rows_must_ascend(rows):
 def test_more_videos_than_listed_are_refused():
     with pytest.raises(ValueError, match="3 videos were scored, but the test list has 2"):
         outcome([0, 1, 2], expected=2)
+
+
+def test_a_row_that_lost_several_windows_failed_once_for_the_first_reason():
+    failed = [Unread(0, "a", "no end"), Unread(0, "a", "torn"), Unread(2, "b", "gone")]
+    assert each_row_once(failed) == [failed[0], failed[2]]

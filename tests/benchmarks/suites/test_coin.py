@@ -73,3 +73,11 @@ def test_files_that_are_not_there_are_named_with_their_source(tmp_path):
 
 def test_known_sizes_add_up_to_the_published_number():
     assert sum(coin.SUITE.sizes["COIN"].values()) == 11827
+
+
+def test_both_names_of_the_second_subset_are_the_test_list(tmp_path):
+    folder = lay_out(coin.SUITE, tmp_path, PLAN)
+    expected = coin.prepare(folder, False).records("task", "test")
+    file = folder / "COIN.json"
+    file.write_text(file.read_text().replace('"testing"', '"validation"'))
+    assert coin.prepare(folder, False).records("task", "test") == expected

@@ -45,6 +45,12 @@ def test_a_segment_has_three_labels(tmp_path):
     assert [record.row for record in lists["verb"]] == list(range(12))
 
 
+def test_times_are_hours_minutes_and_seconds(tmp_path):
+    folder = lay_out(ek100.SUITE, tmp_path, PLAN)
+    change(folder / LISTS / "EPIC_100_train.csv", "00:00:10.00", "01:02:10.50")
+    assert ek100.prepare(folder, False).records("verb", "train")[0].span == Span(6, 3730.5)
+
+
 def test_pairs_that_only_validation_has_are_classes_after_those_of_training(tmp_path):
     videos = prepared(ek100.SUITE, tmp_path, PLAN)
     assert videos.records("action", "validation")[-1].label == 4

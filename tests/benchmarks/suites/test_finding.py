@@ -58,6 +58,8 @@ def test_numbered_names_have_every_number_once(tmp_path):
     assert numbered_names(tmp_path, {1: "b", 0: "a"}, 2) == ("a", "b")
     with pytest.raises(ListError, match="names 2 classes; expected 3, numbered 0 to 2; number 1 is missing"):
         numbered_names(tmp_path, {0: "a", 2: "c"}, 3)
+    with pytest.raises(ListError, match="names 2 classes; expected 2, numbered 0 to 1; number 1 is missing"):
+        numbered_names(tmp_path, {0: "a", 2: "c"}, 2)
 
 
 def test_common_lists_keep_paths_as_listed_beside_where_they_lie(finder, tmp_path):

@@ -19,7 +19,9 @@ def prepare(root):
 
 
 def val(root):
-    return [(record.path.name, record.label) for record in prepare(root).records("object", "val")]
+    records = prepare(root).records("object", "val")
+    assert [record.row for record in records] == list(range(len(records)))
+    return [(record.path.name, record.label) for record in records]
 
 
 def test_an_image_becomes_a_clip_that_repeats_it(tmp_path):

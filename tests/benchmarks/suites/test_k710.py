@@ -17,6 +17,7 @@ def labels(root):
 def test_labels_of_the_lists_per_source_number_the_710_classes(tmp_path):
     official.k710(tmp_path)
     assert labels(tmp_path) == [400, 400, 600, 600, 700, 700]
+    assert [it.row for it in SUITE.prepare(tmp_path, False).records("action", "val")] == list(range(6))
 
 
 @pytest.mark.parametrize("name", ["map_k600.json", "label_mixto600.json"])

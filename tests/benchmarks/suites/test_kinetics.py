@@ -155,3 +155,15 @@ def test_one_list_is_evaluated_where_the_videos_of_another_are_not(tmp_path):
     assert "byte order mark" in "".join(videos.notes)
     with pytest.raises(SuiteError, match=r"none of 1 listed videos.*bbbbbbbbbbb"):
         labels(videos, "train")
+
+
+def test_a_clip_that_an_official_list_has_under_two_labels_is_refused(tmp_path):
+    listed(tmp_path, "zumba,aaaaaaaaaaa,1,11,val\nabseiling,aaaaaaaaaaa,1,11,val\n")
+    with pytest.raises(ListError, match="aaaaaaaaaaa") as caught:
+        labels(read(tmp_path))
+    assert caught.value.line == 3
+
+
+def test_a_file_of_classes_numbers_those_of_an_official_list(tmp_path):
+    write(tmp_path / "classes.txt", "\n".join(ALPHABETICAL[::-1]))
+    assert labels(read(listed(tmp_path, "zumba,aaaaaaaaaaa,1,11,val\n"))) == [0]

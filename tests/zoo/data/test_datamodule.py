@@ -12,7 +12,7 @@ from zoo.data import loading
 from zoo.data.cache import cached
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
 from zoo.data.decode import DecodeError
-from zoo.data.loading import FailureLog, UnreadableVideoError
+from zoo.data.loading import EndlessBatches, FailureLog, UnreadableVideoError
 from zoo.data.records import Record, Span
 from zoo.data.transforms import Augment
 
@@ -304,3 +304,12 @@ def test_impossible_modules_are_refused(records):
         VideoDataModule(spec=SPEC, train=records).test_dataloader()
     with pytest.raises(ValueError, match="share of videos that may fail"):
         FailureLog(10, limit=1.5)
+
+
+def test_a_process_of_a_run_reads_its_part_from_its_step_on(records):
+    data = module(records)
+    data.trainer = SimpleNamespace(global_rank=1, world_size=2, global_step=3, accumulate_grad_batches=2)
+    assert data.train_dataloader().batch_sampler == EndlessBatches(
+        length=5, batch_size=2, seed=0, start=6, rank=1, world=2
+    )
+    assert list(data.test_dataloader().batch_sampler) == [[2, 3]]

@@ -161,3 +161,18 @@ def test_a_video_gives_other_clips_in_every_pass():
     first, second = clips[0, 0].clips, clips[1, 0].clips
     assert not torch.equal(first, second)
     assert torch.equal(first, clips[0, 0].clips)
+
+
+def test_clips_are_cut_from_the_part_of_their_record_and_carry_its_target():
+    record, parts = Record(Path("a"), -1, 3, Span(1, 2), 0.5), []
+
+    class Watched(Grey):
+        def __call__(self, path, choose, span=None):
+            parts.append(span)
+            return super().__call__(path, choose, span)
+
+    log = FailureLog(1, limit=0.0)
+    train = TrainClips(records=[record], spec=SPEC, augment=Augment(), reader=Watched(), log=log, seed=0)
+    samples = [train[0, 0], EvalClips(records=[record], spec=SPEC, reader=Watched())[0]]
+    assert parts == [record.span] * 2
+    assert [(it.row, it.label, it.target) for it in samples] == [(3, -1, 0.5)] * 2

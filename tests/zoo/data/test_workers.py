@@ -1,19 +1,22 @@
+import faulthandler
 import itertools
 import os
 import signal
 import threading
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.zoo.data.clips import write_set
 from zoo.card import ClipSpec
+from zoo.data import workers
 from zoo.data.datamodule import VideoDataModule
-from zoo.data.loading import Reader, UnreadableVideoError
+from zoo.data.loading import EvalClips, Reader, UnreadableVideoError
 from zoo.data.transforms import Augment
-from zoo.data.workers import Board, WorkerError
+from zoo.data.workers import Board, WatchedClips, WorkerError
 
 SPEC = ClipSpec(num_frames=4, sampling="uniform", img_size=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), flip=False)
 
@@ -158,3 +161,15 @@ def test_the_memory_of_a_worker_stays_flat_over_thousands_of_clips(records):
         sizes.append(resident(loader.board.notes()[0].pid))
     stream.close()
     assert sizes[-1] - sizes[len(sizes) // 4] < 20
+
+
+def test_the_time_limit_is_for_one_video_and_not_for_a_batch_or_a_pause(records, monkeypatch):
+    calls = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda limit_s, **_: calls.append(limit_s))
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: calls.append("off"))
+    monkeypatch.setattr(workers, "get_worker_info", lambda: SimpleNamespace(id=0))
+    board = Board(1, 3.0)
+    WatchedClips(EvalClips(records=records, spec=SPEC, reader=Reader()), board).__getitems__([0, 1])
+    assert calls == [3.0, 3.0, "off"]
+    data = VideoDataModule(spec=SPEC, test=records, batch_size=4, num_workers=1, worker_timeout_s=3.0)
+    assert data.test_dataloader().timeout == 3.0 * (4 + 1)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from tests.benchmarks.protocols.clips import tiny_data, tiny_model
 from zoo.data.loading import UnreadableVideoError
+from zoo.data.records import Span
 from zoo.training import feature_cache
 from zoo.training.feature_cache import (
     FEATURES,
@@ -130,7 +131,7 @@ def test_damaged_features_are_refused_by_name(tmp_path, harm, words):
     assert "bank" in str(caught.value)
 
 
-def test_everything_that_matters_is_part_of_the_key(tmp_path):
+def test_everything_that_matters_is_part_of_the_key(tmp_path, monkeypatch):
     data, model = tiny_data(tmp_path), seeded_model()
     records, key = data.test_records, {}
 
@@ -153,9 +154,19 @@ def test_everything_that_matters_is_part_of_the_key(tmp_path):
     with torch.no_grad():
         model.backbone.norm.bias[3] += 1e-6
     found.append(place())
+    model.backbone.odd = torch.nn.ReLU()  # no weights
+    found.append(place())
+    monkeypatch.setattr(feature_cache, "decoder_version", lambda _: "another")
+    found.append(place())
     assert len(set(found)) == len(found)
     assert json.loads(json.dumps(key)) == key
     assert {"architecture", "overrides", "decoder", "dtype", "versions"} <= key.keys()
+
+
+@pytest.mark.parametrize("change", [{"label": 2}, {"row": 99}, {"span": Span(0, 1)}, {"target": 1.0}])
+def test_whatever_a_list_says_of_a_video_makes_another_list(tmp_path, change):
+    first, *rest = tiny_data(tmp_path).test_records
+    assert list_hash([first._replace(**change), *rest]) != list_hash([first, *rest])
 
 
 def test_a_video_that_changed_is_another_list(tmp_path):

@@ -42,17 +42,22 @@ def test_segments_of_a_crop_become_one_view():
         grid=Grid(1, 1, 1),
         labels=places[:, 0].long() + 3,
         rows=7 - places[:, 0].long(),
+        targets=places[:, 0] / 2,
     )
     whole = bank.across_segments(3)
     assert whole.grid == (3, 1, 1)
     assert whole.rows.tolist() == [7, 7, 6, 6]
     assert whole.labels.tolist() == [3, 3, 4, 4]
+    assert whole.targets.tolist() == [0.0, 0.0, 0.5, 0.5]
+    assert whole.views.tolist() == [0, 1, 0, 1]
     for view, (video, crop) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         assert whole.tokens[view].tolist() == [[video, clip, crop] for clip in range(3)]
     assert torch.equal(whole.prefix, whole.tokens)
 
 
-@pytest.mark.parametrize("rows", [[0, 0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0]])
+@pytest.mark.parametrize(
+    "rows", [[0, 0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0], [0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 0, 0]]
+)
 def test_views_that_are_no_segments_are_refused(rows):
     tokens = torch.zeros(len(rows), 1, 2)
     labels = torch.zeros(len(rows), dtype=torch.int64)

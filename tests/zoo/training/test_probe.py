@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -173,3 +174,15 @@ def test_a_choice_needs_something_to_choose_by():
         ProbeRecipe(steps=1, batch_size=1, lrs=(), weight_decay=0.0)
     with pytest.raises(ValueError, match=r"held_out is 0\.0"):
         ProbeRecipe(steps=1, batch_size=1, lrs=(1.0, 2.0), weight_decay=0.0, held_out=0.0)
+
+
+def test_of_values_the_least_error_of_a_rate_is_told():
+    features = bank()
+    features = replace(features, targets=3.0 * features.labels)
+    options = {"weight_decays": (0.0, 5.0), "held_out": 0.3}
+    recipe = SweepRecipe(steps=10, batch_size=20, lrs=(1e-9, 1e-1), weight_decay=0.0, **options)
+    found = probe(lambda: LinearHead(6, 1, pool="mean"), features, recipe, seed=0)
+    errors = {lr: [found.tried[Trial(lr, it)] for it in (0.0, 5.0)] for lr in recipe.lrs}
+    assert min(errors[0.1]) < max(errors[0.1])
+    assert found.held_out_accuracy == {lr: min(each) for lr, each in errors.items()}
+    assert (found.judged_by, found.tried[Trial(found.lr, found.weight_decay)]) == ("mse", min(errors[0.1]))

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import torch
 
 from tests.benchmarks.protocols.clips import tiny_data, tiny_model
 from zoo.batch import Unread
+from zoo.training import score_log
 from zoo.training.predictions import ViewScores
 from zoo.training.score_log import ScoreLog, clear_scores, read_scores, score_key
 
@@ -62,7 +65,7 @@ def _cut(path, content, size):
     return path
 
 
-def test_everything_that_changes_a_score_or_a_batch_is_in_the_key(tmp_path):
+def test_everything_that_changes_a_score_or_a_batch_is_in_the_key(tmp_path, monkeypatch):
     data, model = tiny_data(tmp_path), tiny_model()
 
     def key(**options):
@@ -76,4 +79,11 @@ def test_everything_that_changes_a_score_or_a_batch_is_in_the_key(tmp_path):
     with torch.no_grad():
         model.head.linear.bias += 1
     keys.append(key())
+    data.spec = replace(data.spec, clips=1)
+    keys.append(key())
+    model.odd = torch.nn.ReLU()  # no weights
+    keys.append(key())
+    for place, name, value in ((score_log, "decoder_version", lambda _: "0"), (torch, "__version__", "0")):
+        monkeypatch.setattr(place, name, value)
+        keys.append(key())
     assert all(one != other for place, one in enumerate(keys) for other in keys[place + 1 :])
