@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, scan_flops, selective_scan
+from tests.backbones.ops.selective_scan.mixer import Mixer, assert_one_graph_agrees_with_eager
 
 ROOT = Path(__file__).parents[4]
 LAYOUTS = {
@@ -228,36 +229,9 @@ print("torch._dynamo" in sys.modules)
     assert done.stdout.strip() == "False"
 
 
-class Mixer(torch.nn.Module):
-    """As few lines around a bidirectional scan as make its inputs channels-last views that need gradients."""
-
-    def __init__(self, dim=12, state=4):
-        super().__init__()
-        self.sizes = [dim, dim, dim, state, state]
-        self.proj = torch.nn.Linear(dim, sum(self.sizes))
-        self.A = torch.nn.Parameter(-torch.rand(dim, state))
-        self.D = torch.nn.Parameter(torch.rand(dim))
-
-    def forward(self, x):
-        forward, backward, z, B, C = (t.mT for t in self.proj(x).split(self.sizes, -1))
-        directions = (ScanInputs(x.mT, delta, self.A, B, C, self.D, self.D) for delta in (forward, backward))
-        return bidirectional_scan(*directions, z, delta_softplus=True, implementation="chunked").mT
-
-
 @pytest.mark.compiled
 def test_torch_compile_sees_one_graph_and_agrees_with_eager():
-    torch.compiler.reset()
-    mixer = Mixer()
-    compiled = torch.compile(mixer, fullgraph=True, backend="aot_eager")  # the second shape makes it symbolic
-    for shape in ((2, 30, 12), (5, 41, 12)):
-        x = torch.randn(shape)
-        results = []
-        for module in (compiled, mixer):
-            mixer.zero_grad()
-            out = module(x)
-            out.square().sum().backward()
-            results.append([out, *(p.grad for p in mixer.parameters())])
-        assert_same(*results, rtol=1e-5, atol=1e-6)
+    assert_one_graph_agrees_with_eager("chunked")
 
 
 @pytest.mark.compiled
@@ -265,7 +239,7 @@ def test_torch_compile_sees_one_graph_and_agrees_with_eager():
     torch.torch_version.TorchVersion(torch.__version__) < "2.7", reason="torch 2.6 exports batches up to 31 only"
 )
 def test_torch_export_agrees_with_eager_for_any_batch():
-    mixer, batch = Mixer(), torch.export.Dim("batch", min=1, max=512)
+    mixer, batch = Mixer("chunked"), torch.export.Dim("batch", min=1, max=512)
     exported = torch.export.export(mixer, (torch.randn(3, 30, 12),), dynamic_shapes={"x": {0: batch}})
     scans = [node for node in exported.graph.nodes if node.target is torch.ops.zoo.chunked_scan.default]
     assert len(scans) == 2

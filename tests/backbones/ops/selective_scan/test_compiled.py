@@ -3,7 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, kernel, scan_flops, selective_scan
-from backbones.ops.selective_scan.table import choose
+from tests.backbones.ops.selective_scan.mixer import Mixer, assert_one_graph_agrees_with_eager
 
 LAYOUTS = {
     "per token": {},
@@ -220,44 +220,15 @@ def test_tensors_elsewhere_are_refused(problem):
         selective_scan(ScanInputs(*(t.to("meta") for t in inputs)), implementation="compiled")
 
 
-class Mixer(torch.nn.Module):
-    """As few lines around a bidirectional scan as make its inputs channels-last views that need gradients."""
-
-    def __init__(self, dim=12, state=4):
-        super().__init__()
-        choose("compiled")  # as the mixer of VideoMamba does: torch.compile cannot load a library
-        self.sizes = [dim, dim, dim, state, state]
-        self.proj = torch.nn.Linear(dim, sum(self.sizes))
-        self.A = torch.nn.Parameter(-torch.rand(dim, state))
-        self.D = torch.nn.Parameter(torch.rand(dim))
-
-    def forward(self, x):
-        forward, backward, z, B, C = (t.mT for t in self.proj(x).split(self.sizes, -1))
-        directions = (ScanInputs(x.mT, delta, self.A, B, C, self.D, self.D) for delta in (forward, backward))
-        return bidirectional_scan(*directions, z, delta_softplus=True, implementation="compiled").mT
-
-
 @pytest.mark.compiled
 def test_torch_compile_sees_one_graph_and_agrees_with_eager():
-    torch.compiler.reset()
-    mixer = Mixer()
-    compiled = torch.compile(mixer, fullgraph=True, backend="aot_eager")  # the second shape makes it symbolic
-    for shape in ((2, 30, 12), (5, 41, 12)):
-        x = torch.randn(shape)
-        results = []
-        for module in (compiled, mixer):
-            mixer.zero_grad()
-            out = module(x)
-            out.square().sum().backward()
-            results.append([out, *(p.grad for p in mixer.parameters())])
-        for one, other in zip(*results, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    assert_one_graph_agrees_with_eager("compiled")
 
 
 @pytest.mark.slow
 @pytest.mark.compiled
 def test_torch_export_agrees_with_eager():
-    mixer = Mixer()
+    mixer = Mixer("compiled")
     exported = torch.export.export(mixer, (torch.randn(3, 30, 12),))
     scans = [node for node in exported.graph.nodes if node.target is torch.ops.zoo.compiled_scan.default]
     assert len(scans) == 1
