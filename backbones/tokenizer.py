@@ -19,9 +19,9 @@ class Codes(NamedTuple):
         auxiliary: terms that the quantizer adds to a training loss, by name; weights are the objective's.
     """
 
-    indices: Int64[Tensor, "batch time height width"]
-    codes: Float[Tensor, "batch time height width dim"]
-    latents: Float[Tensor, "batch time height width dim"]
+    indices: Int64[Tensor, "batch t h w"]
+    codes: Float[Tensor, "batch t h w dim"]
+    latents: Float[Tensor, "batch t h w dim"]
     auxiliary: dict[str, Tensor]
 
 
@@ -69,24 +69,22 @@ class Tokenizer(nn.Module, ABC):
         """Codes of clips with their gradients."""
 
     @abstractmethod
-    def reconstruct(
-        self, codes: Float[Tensor, "batch time height width dim"]
-    ) -> Float[Tensor, "batch 3 frames height width"]:
+    def reconstruct(self, codes: Float[Tensor, "batch t h w dim"]) -> Float[Tensor, "batch 3 frames height width"]:
         """Clips from code vectors, pixels not clamped."""
 
     @abstractmethod
-    def embed(self, indices: Int64[Tensor, "batch time height width"]) -> Float[Tensor, "batch time height width dim"]:
+    def embed(self, indices: Int64[Tensor, "batch t h w"]) -> Float[Tensor, "batch t h w dim"]:
         """Code vectors of indices.
 
         Raises:
             ValueError: for an index outside the codebook.
         """
 
-    def encode(self, video: Float[Tensor, "batch 3 frames height width"]) -> Int64[Tensor, "batch time height width"]:
+    def encode(self, video: Float[Tensor, "batch 3 frames height width"]) -> Int64[Tensor, "batch t h w"]:
         """Indices of clips."""
         return self.quantize(video).indices
 
-    def decode(self, indices: Int64[Tensor, "batch time height width"]) -> Float[Tensor, "batch 3 frames height width"]:
+    def decode(self, indices: Int64[Tensor, "batch t h w"]) -> Float[Tensor, "batch 3 frames height width"]:
         """Clips of indices, pixels in 0-1."""
         return self.reconstruct(self.embed(indices)).clamp(0, 1)
 
@@ -95,9 +93,7 @@ class Tokenizer(nn.Module, ABC):
         codes = self.quantize(video)
         return Reconstruction(self.reconstruct(codes.codes), codes)
 
-    def importance(
-        self, video: Float[Tensor, "batch 3 frames height width"]
-    ) -> Float[Tensor, "batch time height width"]:
+    def importance(self, video: Float[Tensor, "batch 3 frames height width"]) -> Float[Tensor, "batch t h w"]:
         """How much each code matters for the clip; larger is more.
 
         Raises:
