@@ -65,8 +65,12 @@ class Tokenizer(nn.Module, ABC):
         """
 
     @abstractmethod
-    def quantize(self, video: Float[Tensor, "batch 3 frames height width"]) -> Codes:
-        """Codes of clips with their gradients."""
+    def latents(self, video: Float[Tensor, "batch 3 frames height width"]) -> Float[Tensor, "batch t h w dim"]:
+        """What the encoder makes of clips, before quantization."""
+
+    @abstractmethod
+    def quantize(self, latents: Float[Tensor, "batch t h w dim"]) -> Codes:
+        """Latents rounded to code vectors, with straight-through gradients."""
 
     @abstractmethod
     def reconstruct(self, codes: Float[Tensor, "batch t h w dim"]) -> Float[Tensor, "batch 3 frames height width"]:
@@ -82,7 +86,7 @@ class Tokenizer(nn.Module, ABC):
 
     def encode(self, video: Float[Tensor, "batch 3 frames height width"]) -> Int64[Tensor, "batch t h w"]:
         """Indices of clips."""
-        return self.quantize(video).indices
+        return self.quantize(self.latents(video)).indices
 
     def decode(self, indices: Int64[Tensor, "batch t h w"]) -> Float[Tensor, "batch 3 frames height width"]:
         """Clips of indices, pixels in 0-1."""
@@ -90,7 +94,7 @@ class Tokenizer(nn.Module, ABC):
 
     def forward(self, video: Float[Tensor, "batch 3 frames height width"]) -> Reconstruction:
         """Clips through the codebook and back."""
-        codes = self.quantize(video)
+        codes = self.quantize(self.latents(video))
         return Reconstruction(self.reconstruct(codes.codes), codes)
 
     def importance(self, video: Float[Tensor, "batch 3 frames height width"]) -> Float[Tensor, "batch t h w"]:

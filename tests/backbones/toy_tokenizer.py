@@ -23,8 +23,10 @@ class ToyTokenizer(Tokenizer):
     def grid(self, video: Tensor) -> Grid:
         return Grid(*(side // size for side, size in zip(clip_sides(video), self.tubelet, strict=True)))
 
-    def quantize(self, video: Tensor) -> Codes:
-        latents = self.project(self._tubelets(video) - 0.5)
+    def latents(self, video: Tensor) -> Tensor:
+        return self.project(self._tubelets(video) - 0.5)
+
+    def quantize(self, latents: Tensor) -> Codes:
         signs = torch.where(latents > 0, 1.0, -1.0)
         indices = ((signs > 0).long() << torch.arange(self.code_dim)).sum(-1)
         return Codes(indices, latents + (signs - latents).detach(), latents, {})
