@@ -11,7 +11,7 @@ from markupsafe import Markup
 from benchmarks.efficiency_runs import Plan
 from benchmarks.figures import COLORS, costs_of, looks_of
 from benchmarks.findings import exponent
-from benchmarks.report import TEMPLATES, number, replace_file
+from benchmarks.report import TEMPLATES, number, replace_file, rich_text
 from benchmarks.results import Result
 
 PANELS = (
@@ -176,6 +176,7 @@ def html(plan: Plan, stored: Mapping[str, Sequence[Result]]) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["rich"] = rich_text
     return environment.get_template("efficiency.html.j2").render(
         names=list(stored),
         colors={name: COLORS.index(one.color) for name, one in look.items()},

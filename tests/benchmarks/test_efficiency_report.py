@@ -40,7 +40,15 @@ def test_markdown_has_every_point_the_growth_and_the_convention(plan):
     lost = "| – | – | – | – | – | out of memory; GFLOPs leave out other::scan |"
     assert f"| videomamba_pico | 1,234 | 32 | 1 | 32 | 16 {lost}" in text
     assert "| vit_pico | 2.00 | 0.00 | 1.00 |" in text
-    for words in ("2 per multiply-add", "Clips per call: 1.", "`chunked`", "a clock", "a device", "24 x 24", "224 x 224"):
+    for words in (
+        "2 per multiply-add",
+        "Clips per call: 1.",
+        "`chunked`",
+        "a clock",
+        "a device",
+        "24 x 24",
+        "224 x 224",
+    ):
         assert (words in text) == (words != "24 x 24")
 
 
@@ -48,6 +56,7 @@ def test_the_page_stands_alone_and_draws_the_points(plan):
     page = html(plan, plan.stored())
     assert "http" not in page
     assert "<svg " in page
+    assert "<code>chunked</code>" in page
     assert "peak memory per clip (MiB)" in page
     assert page.count("<tr") == 1 + 6 + 1 + 2
     assert page.count('<tr class="sep"') == 2
