@@ -25,6 +25,7 @@ Mode = Literal["inference", "training"]
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "float16": torch.float16}
 ATTENTIONS = ("sdpa", "math")
 POINT_TIMEOUT_S = 120.0
+GOODBYE_S = 5.0
 OUT_OF_MEMORY, NO_ANSWER = "out of memory", "no answer"
 
 
@@ -96,10 +97,12 @@ class Point:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._pipe.close()
+        if not self.note and error is None:
+            self._process.join(GOODBYE_S)  # it leaves by itself, and tidies up after torch.compile
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
-        self._pipe.close()
 
     def peak(self) -> Peak:
         """Peak memory of one call; waits for it. To be asked once, and before anything else."""

@@ -34,7 +34,7 @@ class _Here:
         self._thread = threading.Thread(target=target, args=(pipe, *args[1:]), daemon=daemon)
         self.start, self.is_alive = self._thread.start, self._thread.is_alive
 
-    def kill(self):
+    def kill(self, timeout=None):
         """It ends by itself once its pipe is closed."""
 
     join = kill
