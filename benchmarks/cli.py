@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, data, extract, pull, results, verify
+from benchmarks.commands import convert, data, efficiency, extract, pull, results, verify
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
@@ -49,6 +49,7 @@ USER_ERRORS = (
 COMMAND_FILES = {
     "convert": convert,
     "data": data,
+    "efficiency": efficiency,
     "eval": eval_command,
     "extract": extract,
     "pull": pull,

@@ -5,33 +5,26 @@ of it. Elementwise work counts nothing. Throughput and memory are measured, so t
 the three rank networks differently, hence three columns.
 """
 
-import functools
-import gc
-import signal
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from multiprocessing import connection
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.pool import ThreadPool
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.meta import meta_device
-from benchmarks.memory import PeakMeter
-from benchmarks.processes import fresh_processes
+from benchmarks.points import OUT_OF_MEMORY, Build, Mode, Peak, Point, Setup
 
-Build = Callable[[int], nn.Module]  # number of frames -> network; picklable
-Mode = Literal["inference", "training"]
 FLOP_FREE_NAMESPACES = ("aten", "prim", "prims")
 # Operators of PyTorch that multiply and add, but have no formula in torch's counter.
 UNCOUNTED_PREFIXES = ("_fft_", "linalg_", "_cdist", "_lstm", "lstm", "gru", "mkldnn_", "_trilinear", "grid_sampler")
-POINT_TIMEOUT_S = 120.0
+MAX_BATCH = 1024
 _MODES: tuple[Mode, Mode] = ("inference", "training")
 
 
@@ -108,6 +101,54 @@ def count_flops(call: Callable[[], object]) -> Flops:
     return Flops(counter.get_total_flops(), tuple(sorted(unformulated.found)))
 
 
+class Measured(NamedTuple):
+    """What a point showed.
+
+    Attributes:
+        peak: peak memory of one call.
+        seconds: of each call that was timed.
+        note: why calls are missing; "" where none are.
+    """
+
+    peak: Peak
+    seconds: list[float]
+    note: str
+
+
+def in_turns(
+    builds: Mapping[str, Build],
+    frames: int,
+    setups: Mapping[str, Setup],
+    *,
+    rounds: int,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Measured]:
+    """Peak memory and times of systems at one clip length, each in a fresh process.
+
+    Memory is measured one system after the other. Then the systems take turns, so drifts of the machine hit all alike.
+
+    Args:
+        builds: name -> maker of the network.
+        frames: length of the clips.
+        setups: name -> how it is run.
+        rounds: calls of each system.
+        tell: called with a note before each measurement of memory and each round.
+    """
+    with ExitStack() as stack:
+        points, peaks = {}, {}
+        for name, build in builds.items():
+            tell(f"{frames} frames: memory of {name}")
+            points[name] = stack.enter_context(Point(build, frames, setups[name]))
+            peaks[name] = points[name].peak()
+        seconds: dict[str, list[float]] = {name: [] for name in builds}
+        for number in range(1, rounds + 1):
+            tell(f"{frames} frames: round {number} of {rounds}")
+            for name, point in points.items():
+                taken = point.seconds()
+                seconds[name] += [] if taken is None else [taken]
+    return {name: Measured(peaks[name], seconds[name], points[name].note) for name in builds}
+
+
 def throughput(
     builds: Mapping[str, Build],
     frames: int,
@@ -117,131 +158,39 @@ def throughput(
     rounds: int,
     device: str = "cpu",
 ) -> dict[str, list[float]]:
-    """Clips per second of each system in each round; systems take turns, so drifts of the machine hit all alike.
+    """Clips per second of each system in each round, forward passes; see `in_turns`.
 
-    CPU time on the CPU, which other load of the machine hardly touches; wall-clock time between synchronisations
-    elsewhere. A system that runs out of memory gets an empty list.
+    A system that runs out of memory gets an empty list.
+
+    Raises:
+        RuntimeError: for a system that fails for another reason.
     """
-    rates: dict[str, list[float]] = {name: [] for name in builds}
-    models = {name: build(frames).eval().to(device) for name, build in builds.items()}
-    video = torch.rand(batch_size, 3, frames, img_size, img_size, device=device)
-    with torch.inference_mode():
-        usable = [name for name, model in models.items() if _fits(model, video)]
-        for _ in range(rounds):
-            for name in usable:
-                rates[name].append(batch_size / _timed(models[name], video))
-    return rates
+    setup = Setup(img_size=img_size, batch_size=batch_size, device=device, timeout_s=None)
+    measured = in_turns(builds, frames, dict.fromkeys(builds, setup), rounds=rounds)
+    for name, one in measured.items():
+        if one.note and not one.note.startswith(OUT_OF_MEMORY):
+            raise RuntimeError(f"{name} at {frames} frames: {one.note}")
+    return {name: [batch_size / taken for taken in one.seconds] for name, one in measured.items()}
 
 
-def _fits(model: nn.Module, video: Tensor) -> bool:
-    """Warm up; False when there is not enough memory."""
-    try:
-        model(video)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return False
-    return True
+def peak_memory(build: Build, frames: int, setup: Setup) -> Peak:
+    """Peak memory of one call, measured in a fresh process."""
+    with Point(build, frames, setup) as point:
+        return point.peak()
 
 
-def _timed(model: nn.Module, video: Tensor) -> float:
-    """Seconds of one forward pass."""
-    if video.device.type != "cuda":
-        start = time.process_time()
-        model(video)
-        return time.process_time() - start
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    model(video)
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
+def largest_batch(build: Build, frames: int, setup: Setup, budget_mib: float) -> int:
+    """Largest power of two of clips whose call fits a budget of memory, weights and clips included.
 
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """PyTorch raises a plain RuntimeError when the CPU's allocator fails."""
-    words = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
-
-
-class Peak(NamedTuple):
-    """Peak memory of one call above weights and clips in MiB, or why there is none."""
-
-    mib: float | None
-    note: str
-
-
-def peak_memory(
-    build: Build,
-    frames: int,
-    *,
-    img_size: int,
-    batch_size: int,
-    mode: Mode,
-    device: str = "cpu",
-    limit_mib: int | None = None,
-) -> Peak:
-    """Peak memory of one forward pass (and backward pass), measured in a fresh process.
-
-    Args:
-        build: makes the network.
-        frames: length of the clips.
-        img_size: side of the clips in pixels.
-        batch_size: clips per call.
-        mode: "inference" or "training".
-        device: where to run.
-        limit_mib: address space that the process may use above what it has at the start (Linux and macOS).
+    At most `MAX_BATCH`, and at least 1, which may not fit either: measuring it will tell.
     """
-    context = fresh_processes()
-    ours, theirs = context.Pipe(duplex=False)
-    words = (theirs, build, (batch_size, 3, frames, img_size, img_size), mode, device, limit_mib)
-    process = context.Process(target=_peak_of_one_call, args=words, daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        peak = ours.recv() if ours.poll(POINT_TIMEOUT_S) else Peak(None, f"no answer in {POINT_TIMEOUT_S:.0f} s")
-    except EOFError:
-        process.join()
-        killed = process.exitcode == -signal.SIGKILL
-        peak = Peak(None, "out of memory (killed)" if killed else f"the process died with code {process.exitcode}")
-    if process.is_alive():
-        process.kill()
-    process.join()
-    ours.close()
-    return peak
-
-
-def _peak_of_one_call(
-    pipe: connection.Connection,
-    build: Build,
-    shape: tuple[int, int, int, int, int],
-    mode: Mode,
-    device: str,
-    limit_mib: int | None,
-) -> None:
-    """Body of the fresh process."""
-    torch.set_num_threads(1)
-    try:
-        model = build(shape[2]).train(mode == "training").to(device)
-        meter = PeakMeter(device)
-        _call(model, torch.rand(1, *shape[1:], device=device), mode)  # what libraries allocate once
-        model.zero_grad(set_to_none=True)
-        video = torch.rand(shape, device=device)
-        gc.collect()
-        meter.limit(limit_mib)
-        meter.start()
-        _call(model, video, mode)
-        mib = meter.stop()
-        pipe.send(Peak(mib, "" if mib is not None else "peak memory cannot be read on this platform"))
-    except (RuntimeError, MemoryError) as error:
-        pipe.send(Peak(None, "out of memory" if is_out_of_memory(error) else str(error)))
-
-
-def _call(model: nn.Module, video: Tensor, mode: Mode) -> None:
-    if mode == "inference":
-        with torch.inference_mode():
-            model(video)
-        return
-    model(video).float().mean().backward()
+    batch = 1
+    while batch < MAX_BATCH:
+        peak = peak_memory(build, frames, replace(setup, batch_size=2 * batch))
+        if peak.mib is None or peak.mib + peak.held_mib > budget_mib:
+            break
+        batch *= 2
+    return batch
 
 
 def sweep(
@@ -268,16 +217,14 @@ def sweep(
         rounds: interleaved timing rounds.
         device: where to measure.
         jobs: memory measurements at a time; timings always have the machine to themselves.
-        limit_mib: see `peak_memory`.
+        limit_mib: see `Setup`.
         progress: called with steps done, steps in all, and a note.
     """
-    measure = functools.partial(
-        peak_memory, img_size=img_size, batch_size=batch_size, device=device, limit_mib=limit_mib
-    )
+    setup = Setup(img_size=img_size, batch_size=batch_size, device=device, limit_mib=limit_mib)
     cells = [(name, length, mode) for length in frames for name in builds for mode in _MODES]
     total, peaks = len(cells) + len(frames), {}
     with ThreadPool(jobs) as pool:
-        measured = pool.imap(lambda cell: measure(builds[cell[0]], cell[1], mode=cell[2]), cells)
+        measured = pool.imap(lambda cell: peak_memory(builds[cell[0]], cell[1], replace(setup, mode=cell[2])), cells)
         for done, (cell, peak) in enumerate(zip(cells, measured, strict=True)):
             progress(done, total, f"memory at {cell[1]} frames")
             peaks[cell] = peak
@@ -286,13 +233,13 @@ def sweep(
         progress(done, total, f"throughput at {length} frames")
         rates = throughput(builds, length, img_size=img_size, batch_size=batch_size, rounds=rounds, device=device)
         for name, build in builds.items():
-            flops = count_flops(_one_clip(build, length, img_size))
+            flops = count_flops(one_clip(build, length, img_size))
             points[name].append(_point(length, flops, rates[name], *(peaks[name, length, mode] for mode in _MODES)))
     progress(total, total, "done")
     return points
 
 
-def _one_clip(build: Build, frames: int, img_size: int) -> Callable[[], object]:
+def one_clip(build: Build, frames: int, img_size: int) -> Callable[[], object]:
     """A forward pass of one clip that computes shapes only: no data, no time, no memory."""
     with meta_device():
         model = build(frames).eval()

@@ -6,7 +6,7 @@ and place in all plots; pretrained rows are filled and solid, random-weights twi
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -71,12 +71,14 @@ class Look(NamedTuple):
     marker: str
 
 
+def looks_of(names: Sequence[str]) -> dict[str, Look]:
+    """Colour and marker of each system, by its place."""
+    return {name: Look(COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]) for index, name in enumerate(names)}
+
+
 def looks(table: Table) -> dict[str, Look]:
     """Colour and marker of each system; controls share one colour."""
-    chosen = {
-        name: Look(COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)])
-        for index, name in enumerate(table.systems)
-    }
+    chosen = looks_of(table.systems)
     controls = dict.fromkeys(row.system for row in table.cells if row.control)
     return chosen | {name: Look(CONTROL, marker) for name, marker in zip(controls, ("X", "*", "P"), strict=False)}
 
@@ -204,16 +206,28 @@ COSTS = (
 
 
 def costs(table: Table) -> str:
-    """Four costs against the number of frames, both axes logarithmic."""
-    look = looks(table)
+    """Four costs against the number of frames."""
+    return costs_of({name: cost.details["points"] for name, cost in table.costs.items()}, looks(table), COSTS)
+
+
+def costs_of(
+    points: Mapping[str, Sequence[Mapping[str, Any]]], look: Mapping[str, Look], panels: Sequence[tuple[str, str]]
+) -> str:
+    """Four costs against the number of frames, both axes logarithmic.
+
+    Args:
+        points: system -> its points, each with "frames" and the costs.
+        look: how systems are drawn.
+        panels: costs and the titles of their panels.
+    """
 
     def paint(figure: Figure) -> None:
-        panels = figure.subplots(2, 2, squeeze=False).ravel()
-        for axes, (name, title) in zip(panels, COSTS, strict=True):
+        drawn = figure.subplots(2, 2, squeeze=False).ravel()
+        for axes, (name, title) in zip(drawn, panels, strict=True):
             frames: set[int] = set()
-            for system, cost in table.costs.items():
+            for system, measured in points.items():
                 # Not measured, or less memory than the meter resolves: no place on a logarithmic axis.
-                known = [(point["frames"], point[name]) for point in cost.details["points"] if point[name]]
+                known = [(point["frames"], point[name]) for point in measured if point[name]]
                 frames.update(length for length, _ in known)
                 style = look[system]
                 x, y = zip(*known, strict=True) if known else ((), ())
@@ -224,7 +238,7 @@ def costs(table: Table) -> str:
             axes.set_xticks(sorted(frames), [str(length) for length in sorted(frames)])
             axes.set_xlabel("frames")
             _plain_numbers(axes)
-        _legend(figure, panels[0])
+        _legend(figure, drawn[0])
 
     return drawing("costs", 10.0, 6.6, paint, label="Costs of each system against the number of frames")
 

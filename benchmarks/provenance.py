@@ -87,3 +87,13 @@ def commit(folder: Path) -> str:
 def _git(folder: Path, *words: str) -> str:
     done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603, S607
     return done.stdout.strip()
+
+
+def clock_words(device: str) -> str:
+    """What times are, and how fast the processor ran when this was asked."""
+    if device == "cuda":
+        return "wall-clock time between synchronisations"
+    cpuinfo, rates = Path("/proc/cpuinfo"), []
+    if cpuinfo.exists():
+        rates = [float(line.partition(":")[2]) for line in cpuinfo.read_text().splitlines() if line[:7] == "cpu MHz"]
+    return "CPU time of one thread" + (f", cores at {max(rates):,.0f} MHz when it began" if rates else "")

@@ -89,11 +89,11 @@ def write_report(folder: Path, story: Story) -> list[Path]:
         **({"cross.md": cross.markdown(story.table)} if cross.is_worthwhile(story.table) else {}),
     }
     for name, text in texts.items():
-        _replace(folder / name, text)
+        replace_file(folder / name, text)
     return [folder / name for name in texts]
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file in one step, so that nobody opens half a report."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

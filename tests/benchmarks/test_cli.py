@@ -80,7 +80,7 @@ def test_mistakes_get_a_hint_a_status_and_no_traceback(capsys, words, hint):
     assert "Traceback" not in out + err
 
 
-@pytest.mark.parametrize("command", ["compare", "list", "info", "predict", "report", "pull", "verify"])
+@pytest.mark.parametrize("command", ["compare", "list", "info", "predict", "report", "pull", "verify", "efficiency"])
 def test_help_has_examples(capsys, command):
     status, out, _ = call(capsys, command, "--help")
     assert status == 0

@@ -6,7 +6,8 @@ from torch import nn
 
 from backbones.layers import Attention
 from benchmarks import efficiency
-from benchmarks.efficiency import count_flops, count_parameters, peak_memory, sweep, throughput
+from benchmarks.efficiency import count_flops, count_parameters, largest_batch, peak_memory, sweep, throughput
+from benchmarks.points import Peak, Setup
 
 
 class Toy(nn.Module):
@@ -73,18 +74,18 @@ def test_frozen_weights_are_no_parameters():
     assert count_parameters(layer) == 12
 
 
-def test_systems_take_turns():
+def test_systems_take_turns(in_threads):
     log: list[str] = []
     builds = {name: lambda frames, name=name: Scaled(name, log) for name in "ab"}
     rates = throughput(builds, 2, img_size=4, batch_size=2, rounds=3)
-    assert "".join(log) == "ab" + "ab" * 3  # a warm-up each, then rounds
+    assert "".join(log) == "aa" + "bb" + "ab" * 3  # a warm-up and a peak each, then rounds
     assert [len(rate) for rate in rates.values()] == [3, 3]
     assert all(value > 0 for rate in rates.values() for value in rate)
 
 
 @pytest.mark.slow  # a process per point
 def test_peak_memory_sees_what_a_call_holds_and_only_that():
-    few, many = (peak_memory(toy, frames, img_size=4, batch_size=2, mode="inference") for frames in (2, 8))
+    few, many = (peak_memory(toy, frames, Setup(img_size=4, batch_size=2)) for frames in (2, 8))
     # 8 MiB for 2 clips: the block, its product with the weight, and the concatenation of one product per frame.
     assert few.mib == pytest.approx(8 * (2 + 2), abs=2)
     assert many.mib == pytest.approx(8 * (2 + 8), abs=2)
@@ -101,21 +102,37 @@ def test_running_out_of_memory_is_recorded_and_the_sweep_goes_on():
     assert points["greedy"][1].clips_per_s > 0
 
 
-def test_a_throughput_without_memory_is_recorded(monkeypatch):
+def test_a_throughput_without_memory_is_recorded(monkeypatch, in_threads):
     class Hungry(nn.Module):
         def forward(self, video):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(efficiency, "peak_memory", lambda *_, **__: efficiency.Peak(1.0, ""))
-    monkeypatch.setattr(efficiency, "_one_clip", lambda *_: lambda: None)
+    monkeypatch.setattr(efficiency, "peak_memory", lambda *_, **__: Peak(1.0, ""))
+    monkeypatch.setattr(efficiency, "one_clip", lambda *_: lambda: None)
     (point,) = sweep({"x": lambda _: Hungry()}, [1], img_size=4, batch_size=1, rounds=1)["x"]
     assert (point.clips_per_s, point.note) == (None, "out of memory (throughput)")
 
 
-def test_other_errors_are_not_taken_for_lack_of_memory():
+def test_other_errors_are_not_taken_for_lack_of_memory(in_threads):
     class Wrong(nn.Module):
         def forward(self, video):
             raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         throughput({"x": lambda _: Wrong()}, 1, img_size=4, batch_size=1, rounds=1)
+
+
+def test_the_largest_batch_is_the_last_power_of_two_within_the_budget(monkeypatch):
+    tried = []
+
+    def peak(build, frames, setup):
+        tried.append(setup.batch_size)
+        return Peak(10.0 * setup.batch_size, "", 5.0) if setup.batch_size < 64 else Peak(None, "out of memory")
+
+    monkeypatch.setattr(efficiency, "peak_memory", peak)
+    setup = Setup(img_size=4, batch_size=1)
+    assert largest_batch(toy, 1, setup, 85.0) == 8  # 80 and 5 for what is held
+    assert tried == [2, 4, 8, 16]
+    assert largest_batch(toy, 1, setup, 84.0) == 4
+    assert largest_batch(toy, 1, setup, 1.0) == 1
+    assert largest_batch(toy, 1, setup, 1e6) == 32
