@@ -14,10 +14,13 @@ import backbones.ops.selective_scan.kernel as kernel
 import backbones.ops.selective_scan.mamba_ssm as mamba_ssm
 from backbones.ops.selective_scan.chunked import chunked_scan
 from backbones.ops.selective_scan.compiled import compiled_scan
+from backbones.ops.selective_scan.compiled_conv import compiled_conv_silu
 from backbones.ops.selective_scan.contract import Implementation
+from backbones.ops.selective_scan.conv import conv_silu
 from backbones.ops.selective_scan.reference import reference_scan
 
 VARIABLE = "ZOO_SCAN"
+Conv = Callable[[Tensor, Tensor, Tensor | None, bool], Tensor]
 _logger = logging.getLogger(__name__)
 # Looked up once, and not in `implementations`, because torch.compile traces through that.
 _no_kernel = kernel.obstacle()
@@ -49,6 +52,7 @@ class Row(NamedTuple):
         reason: what it needs, or why it is not available.
         takes: whether "auto" may give it an input u: its device and dtype.
         prepare: makes it ready and returns "", or returns why it is not. It is told whether it may build something.
+        conv: convolution and SiLU of the tokens in front of the scan.
     """
 
     function: Implementation
@@ -56,6 +60,7 @@ class Row(NamedTuple):
     reason: str
     takes: Callable[[Tensor], bool] = _anything
     prepare: Callable[[bool], str] = _ready
+    conv: Conv = conv_silu
 
 
 def implementations() -> dict[str, Row]:
@@ -74,6 +79,7 @@ def implementations() -> dict[str, Row]:
             _no_kernel or "C++ for this processor; built at its first use by name, with a compiler and ninja",
             _on_cpu,
             _load_kernel,
+            compiled_conv_silu,
         ),
         "chunked": Row(chunked_scan, True, "torch alone; blocks that fit the cache, recomputed in backward"),
         "mamba_ssm": Row(
@@ -81,13 +87,14 @@ def implementations() -> dict[str, Row]:
             no_mamba_ssm is None,
             no_mamba_ssm or "mamba-ssm's CUDA kernel; one call per direction, with copies that flip",
             mamba_ssm.takes,
+            conv=mamba_ssm.conv_silu,
         ),
         "reference": Row(reference_scan, True, "torch alone; one token after the other, defines correctness"),
     }
 
 
-def choose(name: str, u: Tensor | None = None) -> Implementation:
-    """The function behind a name; "auto" is the first row that takes u and needs no build.
+def choose(name: str, u: Tensor | None = None) -> Row:
+    """The row behind a name; "auto" is the first row that takes u and needs no build.
 
     What has to be built is taken by "auto" once an earlier use by name, in any process, has built it. The environment
     variable ZOO_SCAN puts a row of the table before all others, and has it built where needed; when that fails, one
@@ -106,11 +113,11 @@ def choose(name: str, u: Tensor | None = None) -> Implementation:
             _ready_rows.extend(_decide())
         table = implementations()
         rows = [table[ready] for ready in _ready_rows or ("chunked",)]
-        return next(row.function for row in rows if u is None or row.takes(u))
+        return next(row for row in rows if u is None or row.takes(u))
     row = _row(name, "implementation")
     if problem := _problem(row, build=True):
         raise ValueError(f"implementation {name!r} of the selective scan is not available: {problem}")
-    return row.function
+    return row
 
 
 def _row(name: str, asked_by: str) -> Row:
