@@ -72,6 +72,6 @@ def anticipate(
     grid = features.grid
     query = future_query(grid, seconds, fps=fps, tubelet_frames=tubelet_frames, num_frames=num_frames)
     longer = grid._replace(time=int(query.max()) // (grid.height * grid.width) + 1)
-    seen = torch.arange(grid.num_tokens, device=query.device).expand(len(query), -1)
+    seen = torch.arange(grid.num_tokens, device=query.device).expand(query.shape[0], -1)
     predicted = predict(features._replace(grid=longer, keep=seen), query)
     return Features(torch.cat([features.tokens, predicted], 1), features.prefix, longer, torch.cat([seen, query], 1))
