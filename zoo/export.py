@@ -156,7 +156,7 @@ def check(path: Path, to: str, *, scan: str, force: bool) -> None:
         raise ExportError(f"a program for {to} is written to a file that ends with {ENDINGS[to]}, not to {str(path)!r}")
     if not path.parent.is_dir():
         raise ExportError(f"there is no folder {str(path.parent)!r}")
-    # A file without weights beside it must not be left with those of another one.
+    # The weights of a large ONNX file, which must not be overwritten either.
     there = [it for it in (path, onnx_program.weights_beside(path)) if it.exists()]
     if there and not force:
         raise ExportError(
@@ -164,6 +164,10 @@ def check(path: Path, to: str, *, scan: str, force: bool) -> None:
         )
     if to == "onnx" and (problem := onnx_program.missing()):
         raise ExportError(problem)
+    if scan == "auto":
+        raise ExportError(
+            f"name the scan that the program is to run, such as {EXPORTED!r}: 'auto' is not the same everywhere"
+        )
     try:
         choose(scan)
     except ValueError as error:

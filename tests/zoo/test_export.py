@@ -120,6 +120,8 @@ def test_differences_are_of_the_largest_value_of_their_output_and_nan_is_one(mon
         ("it.pt2", {"to": "tf"}, "unknown target 'tf'; choose 'torch' or 'onnx'"),
         ("it.onnx", {}, r"ends with \.pt2, not to .*it\.onnx"),
         ("it.pt2", {"batch": 0}, "at least 1 clip, not 0"),
+        ("it.pt2", {"scan": "auto"}, "name the scan that the program is to run, such as 'associative'"),
+        ("it.pt2", {"scan": "chunkd"}, "did you mean 'chunked'"),
         ("no/it.pt2", {}, "there is no folder"),
     ],
 )

@@ -38,7 +38,9 @@ def associative_scan(
     delta, weighted, A, B, C = (torch.stack(torch.broadcast_tensors(*some)) for some in zip(*prepared, strict=True))
     states = _all_states(torch.exp(delta * A), weighted * B)
     y = directions[0].u.new_zeros((), dtype=dtype)
-    for one, inputs, backwards in zip((states * C).sum(-1).flatten(3), directions, reverse, strict=True):
+    # A matrix product makes no second tensor of the size of the states; constant weights are the same for all tokens.
+    read = (states @ C.mT).squeeze(-1) if C.shape[4] == 1 else (states * C).sum(-1)
+    for one, inputs, backwards in zip(read.flatten(3), directions, reverse, strict=True):
         one = one[:, :length]
         y = y + (one.flip(1) if backwards else one).mT
         if inputs.D is not None:
@@ -72,8 +74,8 @@ def _all_states(a: States, b: States) -> States:
     if b.shape[2] % 2:
         return _all_states(*(F.pad(t, _rows(0, 1)) for t in (a, b)))[:, :, :-1]
     (a_1, a_2), (b_1, b_2) = (t.unflatten(2, (-1, 2)).unbind(3) for t in (a, b))
-    seconds = _all_states(a_2 * a_1, a_2 * b_1 + b_2)
-    firsts = a_1 * F.pad(seconds[:, :, :-1], _rows(1, 0)) + b_1
+    seconds = _all_states(a_2 * a_1, torch.addcmul(b_2, a_2, b_1))
+    firsts = torch.addcmul(b_1, a_1, F.pad(seconds[:, :, :-1], _rows(1, 0)))
     return torch.stack([firsts, seconds], 3).flatten(2, 3)
 
 
