@@ -169,7 +169,7 @@ HEADS = {
 @pytest.mark.parametrize("kind", HEADS)
 def test_every_kind_of_head_is_the_same_as_a_program(tmp_path, kind, to):
     classifier = HEADS[kind]
-    model = small("vjepa2_pico", None if classifier.questions else 3, classifier=classifier)
+    model = small("vjepa2_large_16_256", None if classifier.questions else 3, classifier=classifier)
     report = export(model, tmp_path / f"it{exporting.ENDINGS[to]}", to=to)
     assert set(report.outputs) == (set(classifier.questions) or {"scores"})
     assert report.relative < 1e-5
