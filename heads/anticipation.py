@@ -37,14 +37,17 @@ def future_query(
     frames = tubelet_frames if num_frames is None else num_frames
     if frames < 1 or frames % tubelet_frames:
         raise ValueError(f"{frames} frames ahead are not whole tubelets of {tubelet_frames} frames")
-    each = isinstance(seconds, Tensor)
-    if (seconds.min() if each else seconds) < 0:
-        raise ValueError(f"anticipation looks ahead; got times of {seconds.tolist() if each else seconds} seconds")
+    if (seconds.min() if isinstance(seconds, Tensor) else seconds) < 0:
+        told = seconds.tolist() if isinstance(seconds, Tensor) else seconds
+        raise ValueError(f"anticipation looks ahead; got times of {told} seconds")
     area = grid.height * grid.width
-    tokens = torch.arange(area * frames // tubelet_frames, device=seconds.device if each else None)[None]
+    tokens = torch.arange(
+        area * frames // tubelet_frames, device=seconds.device if isinstance(seconds, Tensor) else None
+    )
     # A number stays one, so that torch.export sees how many tokens there will be.
     places = seconds * fps / tubelet_frames
-    return grid.num_tokens + area * (places.long()[:, None] if isinstance(places, Tensor) else int(places)) + tokens
+    skipped = places.long()[:, None] if isinstance(places, Tensor) else int(places)
+    return grid.num_tokens + area * skipped + tokens.unsqueeze(0)
 
 
 def anticipate(
