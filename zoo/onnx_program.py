@@ -57,7 +57,9 @@ def run(path: Path, videos: Sequence[Tensor]) -> list[dict[str, Tensor]]:
     """The outputs by name for every clip, by onnxruntime on a CPU."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: its warnings are about its own optimiser
+    session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     (entry,) = session.get_inputs()
     return [
