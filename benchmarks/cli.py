@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, data, efficiency, extract, pull, results, verify
+from benchmarks.commands import convert, data, efficiency, export, extract, pull, results, verify
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
@@ -30,6 +30,7 @@ USER_ERRORS = (
     ("benchmarks.suite", "SuiteError"),
     ("zoo.foreign", "ForeignError"),
     ("zoo.predict", "PredictError"),
+    ("zoo.export", "ExportError"),
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.data_tools.options", "DataError"),
@@ -51,6 +52,7 @@ COMMAND_FILES = {
     "data": data,
     "efficiency": efficiency,
     "eval": eval_command,
+    "export": export,
     "extract": extract,
     "pull": pull,
     "results": results,

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.commands.models import named_model
+
 if TYPE_CHECKING:
     from benchmarks.suite import Task
     from zoo.card import ClipSpec
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     check_accelerator(arguments.accelerator)
     task, lists = _lists(arguments)
-    model = _model(arguments)
+    model = named_model(arguments.name, checkpoint=arguments.checkpoint, random=arguments.random, num_classes=0)
     _check_layers(_layers(arguments.layers), model.backbone.depth)
     spec = _clip(model, task, arguments)
     bank_form = arguments.form == "bank"
@@ -155,27 +157,6 @@ def _lists(arguments: argparse.Namespace) -> "tuple[Task | None, list[Wanted]]":
         Wanted(names.get(split, split), videos.records(task.name, split), videos.classes(task.name))
         for split in arguments.split or suite.splits
     ]
-
-
-def _model(arguments: argparse.Namespace) -> "VideoModel":
-    """The network with the weights that were asked for.
-
-    Raises:
-        ExtractError: for an architecture without weights.
-    """
-    import torch
-
-    from zoo.registry import create_model, list_models
-
-    if arguments.name in list_models() and not (arguments.checkpoint or arguments.random):
-        raise ExtractError(
-            f"{arguments.name} is an architecture without weights; name released ones (zoo list --pretrained), a file "
-            "with --checkpoint, or say --random"
-        )
-    pretrained = not (arguments.checkpoint or arguments.random)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return create_model(arguments.name, pretrained=pretrained, checkpoint_path=arguments.checkpoint, num_classes=0)
 
 
 def _clip(model: "VideoModel", task: "Task | None", arguments: argparse.Namespace) -> "ClipSpec":

@@ -3,7 +3,8 @@
 import difflib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 import backbones.ops.selective_scan.fused as fused
 import backbones.ops.selective_scan.kernel as kernel
 import backbones.ops.selective_scan.mamba_ssm as mamba_ssm
+from backbones.ops.selective_scan.associative import associative_scan
 from backbones.ops.selective_scan.chunked import chunked_scan
 from backbones.ops.selective_scan.compiled import compiled_scan
 from backbones.ops.selective_scan.compiled_conv import compiled_conv_silu
@@ -21,6 +23,7 @@ from backbones.ops.selective_scan.reference import reference_scan
 
 VARIABLE = "ZOO_SCAN"
 Conv = Callable[[Tensor, Tensor, Tensor | None, bool], Tensor]
+EXPORTED = "associative"
 _logger = logging.getLogger(__name__)
 # Looked up once, and not in `implementations`, because torch.compile traces through that.
 _no_kernel = kernel.obstacle()
@@ -82,6 +85,11 @@ def implementations() -> dict[str, Row]:
             compiled_conv_silu,
         ),
         "chunked": Row(chunked_scan, True, "torch alone; blocks that fit the cache, recomputed in backward"),
+        "associative": Row(
+            associative_scan,
+            True,
+            "torch alone, in its own operators, as exported programs need; states of all tokens in memory",
+        ),
         "mamba_ssm": Row(
             mamba_ssm.mamba_ssm_scan,
             no_mamba_ssm is None,
@@ -118,6 +126,25 @@ def choose(name: str, u: Tensor | None = None) -> Row:
     if problem := _problem(row, build=True):
         raise ValueError(f"implementation {name!r} of the selective scan is not available: {problem}")
     return row
+
+
+@contextmanager
+def auto_is(name: str) -> Iterator[None]:
+    """Let "auto" stand for one row of the table, as for a program that is written for other machines.
+
+    torch.export keeps what "auto" stands for while it traces: on its own that is the fastest row of this machine, an
+    operator that the program then finds only in a process that ran `choose(name)`. `EXPORTED` is the row without one.
+
+    Raises:
+        ValueError: for an unknown name and for one that is not available here.
+    """
+    choose(name)
+    before = list(_ready_rows)
+    _ready_rows[:] = [name]
+    try:
+        yield
+    finally:
+        _ready_rows[:] = before
 
 
 def _row(name: str, asked_by: str) -> Row:

@@ -12,7 +12,8 @@ def test_a_misspelt_implementation_gets_the_closest_name(problem):
 
 def test_an_unlike_name_gets_all_names():
     with pytest.raises(
-        ValueError, match=r"there are \['auto', 'triton', 'compiled', 'chunked', 'mamba_ssm', 'reference'\]"
+        ValueError,
+        match=r"there are \['auto', 'triton', 'compiled', 'chunked', 'associative', 'mamba_ssm', 'reference'\]",
     ):
         choose("zzz")
 
@@ -119,7 +120,7 @@ def test_asking_for_the_kernel_by_name_says_why_it_cannot_be_had(kernel_state):
         choose("compiled")
 
 
-@pytest.mark.parametrize("name", ["chunked", "reference"])
+@pytest.mark.parametrize("name", ["chunked", "associative", "reference"])
 def test_every_row_is_available_and_says_what_it_needs(problem, name):
     row = implementations()[name]
     assert row.available
