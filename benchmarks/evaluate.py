@@ -186,16 +186,10 @@ def build(one: Evaluation) -> VideoModel:
 def carry_out(
     one: Evaluation, identity: Identity, *, progress: bool, on_step: OnStep | None
 ) -> tuple[Outcome, VideoDataModule]:
-    """Run the protocol on the lists of the suite.
-
-    Raises:
-        RequestError: for several devices where features are computed on one.
-    """
+    """Run the protocol on the lists of the suite."""
     request, hardware = one.request, one.request.hardware
     trained, settings = request.protocol != AS_IS, protocol_settings(one)
     processes = hardware.devices * hardware.num_nodes
-    if request.protocol not in (AS_IS, "finetune") and processes > 1:
-        raise RequestError(f"--protocol {request.protocol} computes features on one device, not on {processes}")
     batch_size = request.batch_size
     if isinstance(settings, finetune.Settings):
         batch_size = share_of_batch(settings.recipe, processes)
