@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the features of each list and say where."""
     from benchmarks.feature_files import videos_of, write_arrays, write_twlvi
     from zoo.data.datamodule import VideoDataModule
+    from zoo.folders import require_writable
     from zoo.training.feature_cache import cached_features
     from zoo.training.features import check_accelerator, device_of
 
@@ -72,6 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
     model = named_model(arguments.name, checkpoint=arguments.checkpoint, random=arguments.random, num_classes=0)
     _check_layers(_layers(arguments.layers), model.backbone.depth)
     spec = _clip(model, task, arguments)
+    if arguments.pool == "cls":
+        _check_class_token(model, spec)
+    require_writable("--out", arguments.out)
     bank_form = arguments.form == "bank"
     for wanted in lists:
         data = VideoDataModule(
@@ -135,6 +139,20 @@ def _check_layers(layers: list[int] | None, depth: int) -> None:
     wrong = [layer for layer in layers or () if layer >= depth]
     if wrong:
         raise ExtractError(f"--layers {wrong[0]}: there is no such block; this network has blocks 0 to {depth - 1}")
+
+
+def _check_class_token(model: "VideoModel", spec: "ClipSpec") -> None:
+    """Look at the tokens of an empty clip: nothing else tells whether a network has a class token.
+
+    Raises:
+        ExtractError: if it has none.
+    """
+    import torch
+
+    with torch.no_grad():
+        features = model.backbone.eval().forward_features(torch.zeros(1, 3, spec.num_frames, *[spec.img_size] * 2))
+    if not features.prefix.shape[1]:
+        raise ExtractError("--pool cls: this network has no class token; choose --pool mean or none")
 
 
 def _lists(arguments: argparse.Namespace) -> "tuple[Task | None, list[Wanted]]":
