@@ -7,8 +7,7 @@ from torch.nn import functional as F
 from backbones.contract import Grid, clip_sides
 from backbones.tokenizer import Codes, Tokenizer
 
-NOISE = 0.03
-SQUARE, SPEED = 8, 1.0
+SQUARE, SPEED = 6, 2.0
 
 
 class ConvTokenizer(Tokenizer):
@@ -59,7 +58,13 @@ class ConvTokenizer(Tokenizer):
 
 
 def moving_square(
-    count: int, generator: torch.Generator, *, frames: int = 16, side: int = 32, uneven: bool = False
+    count: int,
+    generator: torch.Generator,
+    *,
+    frames: int = 16,
+    side: int = 32,
+    noise: float = 0.03,
+    uneven: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Clips of a bright square on a still, textured ground, and which tokens of 2 x 4 x 4 px it touches.
 
@@ -70,6 +75,7 @@ def moving_square(
         generator: of everything.
         frames: of a clip.
         side: of a clip.
+        noise: its deviation.
         uneven: the right half has six times the noise.
 
     Returns:
@@ -88,13 +94,13 @@ def moving_square(
             y, x = (int(_bounce(start[axis].item() + frame * speed[axis], side - SQUARE)) for axis in (0, 1))
             video[clip, :, frame, y : y + SQUARE, x : x + SQUARE] = color
             touched[clip, frame, y : y + SQUARE, x : x + SQUARE] = True
-    noise = NOISE * torch.randn(video.shape, generator=generator)
+    grain = noise * torch.randn(video.shape, generator=generator)
     if uneven:
-        noise[..., side // 2 :] *= 6
+        grain[..., side // 2 :] *= 6
     tokens = F.max_pool3d(touched[:, None].float(), (2, 4, 4))[:, 0] > 0
     truth = tokens.clone()
     truth[:, 1:] |= tokens[:, :-1]
-    return (video + noise).clamp(0, 1), truth
+    return (video + grain).clamp(0, 1), truth
 
 
 def _bounce(position: float, span: float) -> float:
