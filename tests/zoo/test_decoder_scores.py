@@ -4,6 +4,7 @@ from safetensors.torch import save_file
 from torchvision.models.optical_flow import RAFT, raft_small
 
 from backbones.frames import timm_vit_pico
+from backbones.importance import ImportanceScorer, adjacent_distance, top_k
 from backbones.vit import vit_pico
 from tests.backbones.toy_video import moving_square
 from zoo.decoder_scores import FrameDifference, RaftFlow, embedding_change, looked_up, raft
@@ -93,3 +94,11 @@ def test_files_without_rafts_weights_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"other.safetensors does not hold the tensors of torchvision's raft_small"):
         raft(tmp_path / "other.safetensors")
+
+
+def test_a_camera_that_pans_is_scored_otherwise_by_features_than_by_flow():
+    wide = torch.rand(1, 3, 1, 32, 64, generator=torch.Generator().manual_seed(0))
+    video = torch.cat([wide[..., frame : frame + 32] for frame in range(16)], 2)
+    scorer = ImportanceScorer((2, 4, 4), hidden=4, dim=2)
+    learned, flow = adjacent_distance(scorer(video)), FrameDifference()(video, (2, 4, 4))
+    assert not torch.equal(top_k(learned.flatten(1), 60), top_k(flow.flatten(1), 60))
