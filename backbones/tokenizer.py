@@ -49,12 +49,15 @@ class Tokenizer(nn.Module, ABC):
         tubelet: pixels per code (frames, height, width). A causal tokenizer has one slot for the first frame alone and
             one for every `tubelet[0]` frames after it.
         causal: codes of earlier frames do not depend on later ones.
+        levels: how many values each dimension of a code takes, where indices are mixed radix with the first dimension
+            running fastest; () for a codebook without such a form.
     """
 
     codebook_size: int
     code_dim: int
     tubelet: tuple[int, int, int]
     causal: bool = False
+    levels: tuple[int, ...] = ()
 
     @abstractmethod
     def grid(self, video: Float[Tensor, "batch 3 frames height width"]) -> Grid:
@@ -96,6 +99,14 @@ class Tokenizer(nn.Module, ABC):
         """Clips through the codebook and back."""
         codes = self.quantize(self.latents(video))
         return Reconstruction(self.reconstruct(codes.codes), codes)
+
+    def up_project(self, codes: Float[Tensor, "batch t h w dim"]) -> Float[Tensor, "batch t h w width"]:
+        """Code vectors as the decoder's learned up-projection makes them wider, token by token.
+
+        Raises:
+            ValueError: for a tokenizer without such a layer.
+        """
+        raise ValueError(f"{type(self).__name__} has no up-projection of its code vectors")
 
     def importance(self, video: Float[Tensor, "batch 3 frames height width"]) -> Float[Tensor, "batch t h w"]:
         """How much each code matters for the clip; larger is more.

@@ -124,6 +124,10 @@ videomae_huge = partial(ViT, embed_dim=1280, depth=32, num_heads=16)
 # the fine-tuning factory of the same repository is called vit_huge_patch14 and builds patches of 16 px.
 mae_st_large = partial(ViT, embed_dim=1024, depth=24, num_heads=16, flavor=MAE_ST)
 mae_st_huge = partial(ViT, patch_size=14, embed_dim=1280, depth=32, num_heads=16, flavor=MAE_ST)
+# LVMAE (arXiv 2411.13683): VideoMAE's networks, whose positions are made for clips of 128 frames.
+lvmae_small = partial(videomae_small, num_frames=128)
+lvmae_base = partial(videomae_base, num_frames=128)
+lvmae_large = partial(videomae_large, num_frames=128)
 # A frame at a time, with a class token whose attention says where to look: teaches on the embedded clips, where CLIP
 # would see digits of 8 pixels.
 vit_still_pico = partial(

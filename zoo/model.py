@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from backbones.contract import STEM_NAMES, Backbone, Features, Pool, as_pool
@@ -181,13 +181,28 @@ class VideoModel(nn.Module):
         """Older name of `pretrained_cfg`."""
         return self.pretrained_cfg
 
-    def forward_features(self, video: Float[Tensor, "batch 3 frames height width"]) -> Features:
+    def forward_features(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        keep: Int64[Tensor, "batch tokens"] | None = None,
+    ) -> Features:
         """Tokens after the last block and the final norm.
 
         For a head that looks at several blocks their normed tokens one after the other, as of one longer clip; for a
         head that looks ahead the tokens of the clip, then the predicted ones of what comes after it.
+
+        Args:
+            video: normalised clips.
+            keep: raster indices of the tokens to compute, ascending; None for all.
+
+        Raises:
+            ValueError: for `keep` with such a head.
         """
         form = self.spec.classifier if self.spec else None
+        if keep is not None:
+            if form is not None and (form.layers or form.fps):
+                raise ValueError("a head that looks at several blocks, or ahead, sees whole clips; keep must be None")
+            return self.backbone.forward_features(video, keep)
         if form is not None and form.layers:
             features = encode(self.backbone, video, layers=form.layers)
         else:

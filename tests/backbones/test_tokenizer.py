@@ -24,3 +24,8 @@ def test_indices_decode_to_the_clamped_reconstruction(tokenizer: ToyTokenizer) -
 def test_a_tokenizer_without_a_scorer_says_so(tokenizer: ToyTokenizer) -> None:
     with pytest.raises(ValueError, match="ToyTokenizer has no importance scorer; take an adaptive tokenizer"):
         Tokenizer.importance(tokenizer, torch.rand(1, 3, 2, 8, 8))
+
+
+def test_a_tokenizer_without_an_up_projection_says_so(tokenizer: ToyTokenizer) -> None:
+    with pytest.raises(ValueError, match="ToyTokenizer has no up-projection of its code vectors"):
+        tokenizer.up_project(torch.zeros(1, 1, 1, 1, 6))

@@ -15,7 +15,7 @@ class ToyTokenizer(Tokenizer):
 
     def __init__(self, bits: int = 6) -> None:
         super().__init__()
-        self.code_dim, self.codebook_size = bits, 2**bits
+        self.code_dim, self.codebook_size, self.levels = bits, 2**bits, (2,) * bits
         frames, height, width = self.tubelet
         self.project = nn.Linear(3 * frames * height * width, bits)
         self.back = nn.Linear(bits, 3 * frames * height * width)

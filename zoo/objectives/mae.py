@@ -100,6 +100,31 @@ class PixelTarget:
         var = norm.square() / (math.prod(values.shape[axis] for axis in axes) - 1)
         return center, var.sqrt() + 1e-6 if self.normalize == "channel" else (var + 1e-6).sqrt()
 
+    def pasted(
+        self,
+        video: Float[Tensor, "batch 3 frames height width"],
+        query: Int64[Tensor, "batch query"],
+        prediction: Float[Tensor, "batch query values"],
+        tubelet: Tubelet,
+    ) -> Float[Tensor, "batch 3 frames height width"]:
+        """Clips in 0-1 with predictions at `query`, which borrow the statistics of the true tubelets."""
+        center, scale = self.statistics(self.values(video, query, tubelet))
+        values = prediction.to(center.dtype).unflatten(2, (-1, 3)).transpose(2, 3) * scale + center
+        if not self.unit_range:
+            values = self.to_unit_range(values, 2)
+        frames = self.size(tubelet)[0]
+        pieces = values.unflatten(3, (frames, *tubelet[1:])).repeat_interleave(tubelet[0] // frames, dim=3)
+        patches = patchify(self.to_unit_range(video.to(values.dtype), 1), tubelet).clone()
+        patches[torch.arange(len(video), device=video.device)[:, None], query] = pieces
+        grid = Grid(*(side // size for side, size in zip(video.shape[2:], tubelet, strict=True)))
+        return unpatchify(patches, grid).clamp(0, 1)
+
+    def to_unit_range(self, normalized: Tensor, channel_axis: int = 1) -> Tensor:
+        """Pixels in 0-1: the clip's normalisation undone."""
+        shape = [-1 if axis == channel_axis else 1 for axis in range(normalized.ndim)]
+        mean, std = (normalized.new_tensor(it).view(shape) for it in (self.mean, self.std))
+        return normalized * std + mean
+
     def frames(self, num_frames: int, tubelet: Tubelet) -> Int64[Tensor, "predicted"]:
         """Indices of the predicted frames of a clip."""
         count = num_frames // tubelet[0] * self.size(tubelet)[0]
@@ -207,23 +232,9 @@ class MAE(Objective):
         """
         video, tubelet = batch.video, self.student.tubelet
         keep = self.draw(video) if keep is None else keep
-        grid = self.student.grid(video)
-        query = complement(keep, grid.num_tokens)
+        query = complement(keep, self.student.grid(video).num_tokens)
         prediction, _ = self.predict(video, keep)
-        center, scale = self.target.statistics(self.target.values(video, query, tubelet))
-        values = prediction.to(center.dtype).unflatten(2, (-1, 3)).transpose(2, 3) * scale + center
-        if not self.target.unit_range:
-            values = self._to_unit_range(values, 2)
-        frames = self.target.size(tubelet)[0]
-        pieces = values.unflatten(3, (frames, *tubelet[1:])).repeat_interleave(tubelet[0] // frames, dim=3)
-        patches = patchify(self._to_unit_range(video.to(values.dtype), 1), tubelet).clone()
-        patches[torch.arange(len(video), device=video.device)[:, None], query] = pieces
-        return unpatchify(patches, grid).clamp(0, 1), keep
-
-    def _to_unit_range(self, normalized: Tensor, channel_axis: int) -> Tensor:
-        shape = [-1 if axis == channel_axis else 1 for axis in range(normalized.ndim)]
-        mean, std = (normalized.new_tensor(it).view(shape) for it in (self.target.mean, self.target.std))
-        return normalized * std + mean
+        return self.target.pasted(video, query, prediction, tubelet), keep
 
 
 def mae_for(

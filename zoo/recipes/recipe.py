@@ -47,6 +47,8 @@ class Recipe:
         label_smoothing: share of the target that is spread over all classes (classification only).
         mixup: alpha of mixup; 0 for none (classification only).
         cutmix: alpha of CutMix; 0 for none. With both, each batch gets one of them with equal chance.
+        token_drop: share of each frame's positions that the backbone does not see in training, the same ones in every
+            frame of a clip (classification only; never in evaluation).
     """
 
     steps: int
@@ -75,6 +77,7 @@ class Recipe:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    token_drop: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "global_batch", "repeats", "accumulate"):
@@ -94,6 +97,8 @@ class Recipe:
             raise ValueError(f"layer_decay must lie in (0, 1], not {self.layer_decay}")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}")
+        if not 0 <= self.token_drop < 1:
+            raise ValueError(f"token_drop must lie in [0, 1), not {self.token_drop}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
 

@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from backbones.contract import Backbone
 from heads.verb_noun import VerbNounHead
 from heads.views import first_of_segments, join_segments
+from zoo import masks
 from zoo.batch import Batch
 from zoo.mixing import mix_clips, mixer_of
 from zoo.model import VideoModel
@@ -66,8 +67,8 @@ class Classify(TrainingModule):
             `zoo.training.fit.evaluate`.
 
     Raises:
-        ValueError: for a rule that needs to know the numbers of views, and for a model that answers several questions
-            and not this one.
+        ValueError: for a rule that needs to know the numbers of views, for a model that answers several questions and
+            not this one, and for tokens to drop from a backbone that is frozen or computes every token.
     """
 
     def __init__(
@@ -86,7 +87,11 @@ class Classify(TrainingModule):
         if isinstance(model.head, VerbNounHead) and question not in model.head.linears:
             questions = ", ".join(model.head.linears)
             raise ValueError(f"the model answers several questions ({questions}); name one of them, not {question!r}")
+        if recipe.token_drop and (frozen or not model.backbone.drops_tokens):
+            reason = "is frozen" if frozen else "computes every token"
+            raise ValueError(f"the backbone {reason}, so token_drop must be 0, not {recipe.token_drop}")
         self.model = model
+        self.generator = torch.Generator()
         self.frozen = frozen
         self.num_views, self.clips, self.question = num_views, clips, question
         # The softmax of a single value is 1 whatever it is.
@@ -118,13 +123,25 @@ class Classify(TrainingModule):
         return self
 
     def forward(self, video: Video) -> Float[Tensor, "batch classes"]:
-        """Class scores, before softmax."""
-        if not self.frozen:
+        """Class scores, before softmax; in training of what `Recipe.token_drop` leaves visible."""
+        keep = self.draw(video)
+        if keep is None and not self.frozen:
             return self.model(video)
-        with torch.no_grad():
-            features = self.model.forward_features(video)
+        with torch.set_grad_enabled(not self.frozen and torch.is_grad_enabled()):
+            features = self.model.forward_features(video, keep)
         scores: Tensor = self.model.head(features)
         return scores
+
+    def reseed(self, seed: int) -> None:
+        """Seed the generator of dropped tokens."""
+        self.generator.manual_seed(seed)
+
+    def draw(self, video: Video) -> Int64[Tensor, "batch kept"] | None:
+        """Tokens that the backbone sees; None for all."""
+        share = self.recipe.token_drop
+        if not share or not self.training:
+            return None
+        return masks.tube(self.backbone.grid(video), share, len(video), self.generator).to(video.device)
 
     def loss(self, batch: Batch) -> Loss:
         """Cross entropy, and the share of right answers where labels were not mixed; of values the squared error.

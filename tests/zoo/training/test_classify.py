@@ -283,3 +283,41 @@ def test_shares_of_two_processes_joined_equal_one_process_bit_for_bit(tmp_path):
     alone, shared = scores(0, 1), join([scores(1, 2), scores(0, 2)])
     assert all(torch.equal(a, b) for a, b in zip(alone[:4], shared[:4], strict=True))
     assert [failure.row for failure in shared.failed] == [failure.row for failure in alone.failed] == [4]
+
+
+def test_dropped_tokens_are_tubes_of_training_clips_only(monkeypatch):
+    model, kept = tiny_model(), []
+    inside = model.backbone.forward_features
+
+    def watched(video, keep=None):
+        kept.append(keep)
+        return inside(video, keep)
+
+    monkeypatch.setattr(model.backbone, "forward_features", watched)
+    module = Classify(model, replace(RECIPE, token_drop=0.5))
+    grid = model.backbone.grid(batch().video)
+    for seed in (3, 3, 4):
+        module.reseed(seed)
+        module.loss(batch())
+    area = grid.height * grid.width
+    visible = area - area // 2
+    assert kept[0].shape == (4, grid.time * visible)
+    assert torch.equal(kept[0][:, :visible] + area, kept[0][:, visible : 2 * visible])
+    assert torch.equal(kept[0], kept[1])
+    assert not torch.equal(kept[0], kept[2])
+    module.eval()
+    module.answers(batch().video)
+    module(batch().video)
+    assert kept[3:] == [None, None]
+
+
+def test_dropping_tokens_of_a_backbone_that_cannot_is_refused(monkeypatch):
+    recipe = replace(RECIPE, token_drop=0.5)
+    with pytest.raises(ValueError, match=r"the backbone is frozen, so token_drop must be 0, not 0.5"):
+        Classify(tiny_model(), recipe, frozen=True)
+    model = tiny_model()
+    monkeypatch.setattr(model.backbone, "drops_tokens", False)
+    with pytest.raises(ValueError, match="the backbone computes every token, so token_drop must be 0"):
+        Classify(model, recipe)
+    with pytest.raises(ValueError, match=r"token_drop must lie in \[0, 1\), not 1"):
+        replace(RECIPE, token_drop=1.0)
