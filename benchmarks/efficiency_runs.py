@@ -57,7 +57,7 @@ class Request:
         out: folder of results and reports.
     """
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
     frames: tuple[int, ...] = (8, 16, 32)
     resolution: int = 224
     batch: int | None = None

@@ -127,7 +127,7 @@ def figure_of(name: str) -> CostFigure:
         UnknownNameError: with the closest names.
     """
     if name not in FIGURES:
-        raise unknown("figure", name, FIGURES)
+        raise unknown("figure", name, (*FIGURES, "lvmae:memory"))
     return FIGURES[name]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Result
 
 WORDS = "measure parameters, GFLOPs, latency and memory against the number of frames"
+LVMAE = "lvmae:memory"  # its name in `benchmarks.lvmae_report`, which is not imported to read options
 EXAMPLES = """\
 examples:
   zoo efficiency vit_pico videomamba_pico --frames 8,16,32 --resolution 24
@@ -24,6 +25,7 @@ examples:
   zoo efficiency videomamba_tiny timesformer_joint_tiny --frames 64 --batch auto --memory 40000 --attention math
   zoo efficiency --paper videomamba:figure1
   zoo efficiency --paper videomamba:figure1 --frames 8 --batch 1 --warm-up 1 --timed 5 --dtype float32
+  zoo efficiency --paper lvmae:memory --frames 32,64,128
   ZOO_SCAN=compiled zoo efficiency videomamba_tiny videomae_small --frames 8,16 --compile
 
 A point that runs out of memory, is killed, takes longer than --timeout or is not possible is a cell that says so. Stop
@@ -36,7 +38,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="architectures, released weights (their architecture), hf:, timm:"
     )
-    parser.add_argument("--paper", metavar="FIGURE", help="measure a paper's figure again: videomamba:figure1")
+    parser.add_argument(
+        "--paper", metavar="FIGURE", help="measure a paper's figure again: videomamba:figure1 or lvmae:memory"
+    )
     asked = parser.add_argument_group("how to measure", argument_default=argparse.SUPPRESS)
     asked.add_argument("--frames", type=_lengths, metavar="N,N", help="clip lengths (8,16,32)")
     asked.add_argument("--resolution", type=positive, metavar="PX", help="side of the clips (224)")
@@ -96,7 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     asked = {one.name for one in fields(Request)}
     given = {name: value for name, value in vars(arguments).items() if name in asked}
-    return _figure(arguments, given) if arguments.paper else _networks(arguments, given)
+    if not arguments.paper:
+        return _networks(arguments, given)
+    return _lvmae(arguments, given) if arguments.paper == LVMAE else _figure(arguments, given)
 
 
 def _networks(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
@@ -145,6 +151,22 @@ def _figure(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
     print()  # noqa: T201
     _print_table(paper_costs.HEAD, paper_costs.rows(figure, found))
     return _status([plan for _, plan in plans])
+
+
+def _lvmae(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+    """Decoder tokens, operations and memory of LVMAE; nothing is stored, since nothing is timed."""
+    from benchmarks import lvmae_report
+    from benchmarks.efficiency_runs import Request
+
+    found = lvmae_report.measure(lvmae_report.lengths_of(given))
+    files = lvmae_report.write(found, given.get("out", Request().out))
+    if arguments.json:
+        print(files[1].read_text())  # noqa: T201
+        return 0
+    _print_table(lvmae_report.HEAD, lvmae_report.table(found))
+    for line in (*lvmae_report.verdicts(found), *map(str, files)):
+        print(line)  # noqa: T201
+    return 0
 
 
 def _status(plans: Sequence["Plan"]) -> int:
