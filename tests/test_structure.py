@@ -15,6 +15,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS, MAX_NESTING = 500, 60, 10, 4
 TABLES_OF_FACTS = ("zoo/cards/", "zoo/recipes/")
 # Each of these is imported in one place, so that the rest of the zoo runs without it.
 ONE_FILE_ONLY = ["decord", "triton", "mamba_ssm", "causal_conv1d", "transformers", "huggingface_hub", "filelock"]
+CREATORS = {"create_model", "create_backbone", "create_tokenizer"}
 LIGHTNING_ALLOWED = ("zoo/data/datamodule.py", "zoo/training/", "benchmarks/speed/")
 
 
@@ -158,7 +159,9 @@ def test_files_and_functions_stay_readable(package):
             # Constructors of networks take the architecture's named sizes, which is what create_model overrides.
             assert len([n for n in names if n not in ("self", "cls")]) <= (16 if is_init else MAX_ARGUMENTS), where
             if arguments.kwarg:
-                assert function.name in {"create_model", "create_backbone"}, f"{where} passes **kwargs through"
+                assert function.name in {"create_model", "create_backbone", "create_tokenizer"}, (
+                    f"{where} passes **kwargs through"
+                )
 
 
 @pytest.mark.parametrize("package", PACKAGES)
