@@ -50,6 +50,7 @@ check: setup  ## ruff, the type checker, the structure tests
 gpu: setup  ## everything that needs a GPU; results go to benchmarks/results/
 	$(BIN)/python -m pytest -m gpu
 	$(BIN)/python -m benchmarks.speed.scan_gpu
+	$(BIN)/zoo efficiency --paper videomamba:figure1 --device cuda --frames 8,64 --out benchmarks/results/figure1
 
 clean:  ## remove the environment and caches (runs/ stays)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

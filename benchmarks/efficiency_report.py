@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from benchmarks.accuracy_costs import drawn, spots
 from benchmarks.efficiency_runs import Plan
 from benchmarks.figures import COLORS, costs_of, looks_of
 from benchmarks.findings import exponent
@@ -36,10 +37,16 @@ COLUMNS = {
 CALLS = {"infer": "forward passes", "train": "forward and backward passes"}
 
 
-def write(plan: Plan, folder: Path) -> list[Path]:
+def write(plan: Plan, folder: Path, found: Sequence[Result] = ()) -> list[Path]:
     """Write the report of everything that is stored under a plan's settings.
 
     A report has its settings in its name, and is made from results: one of the same settings is replaced.
+
+    Args:
+        plan: what was measured.
+        folder: where the report goes.
+        found: results of evaluations; those of the plan's networks, at lengths and the size that were measured, are
+            drawn against costs.
 
     Returns:
         The files: markdown, JSON, HTML.
@@ -48,7 +55,7 @@ def write(plan: Plan, folder: Path) -> list[Path]:
     texts = {
         f"{plan.stem}.md": markdown(plan, stored),
         f"{plan.stem}.json": json.dumps(as_json(plan, stored), indent=1, allow_nan=False) + "\n",
-        f"{plan.stem}.html": html(plan, stored),
+        f"{plan.stem}.html": html(plan, stored, found),
     }
     for name, text in texts.items():
         replace_file(folder / name, text)
@@ -81,8 +88,12 @@ def convention(plan: Plan) -> list[str]:
     asked, setup = plan.request, plan.setup
     precision = "float32" if setup.dtype == "float32" else f"{setup.dtype} by autocast over float32 weights"
     batch = f"{asked.batch or 1}"
+    if asked.batches:
+        batch = "those of the table"
     if plan.budget_mib is not None:
         batch = f"per point the largest power of two of clips within {plan.budget_mib:,.0f} MiB, weights and clips too"
+    each = f", each the mean over {asked.timed_s:g} s of calls" if asked.timed_s else ""
+    over = f"over {asked.warm_up_s:g} s of calls" if asked.warm_up_s else "of one such call"
     kernel = {"sdpa": "the kernel that PyTorch chooses", "math": "PyTorch's math kernel, which holds the whole map"}
     return [
         f"Backbones without heads, random weights, clips of {asked.resolution} x {asked.resolution} px, {precision}; "
@@ -92,10 +103,10 @@ def convention(plan: Plan) -> list[str]:
         "counts 9 per token, channel, state and direction; elementwise work counts nothing. GMACs: half of it, the "
         "convention of most papers, whose counters often leave out attention's products and scans besides. Operators "
         "without a closed form are named in the notes.",
-        f"Latency: {CALLS[asked.mode]} of a batch, {asked.rounds} of each point, the systems in turns; p50 is the "
-        f"median, from which clips per second follow. Clips per call: {batch}. Times are {plan.clock}.",
-        "Peak memory: of one such call above weights and clips, which have a column of their own; each point in a "
-        "fresh process.",
+        f"Latency: {CALLS[asked.mode]} of a batch, {asked.rounds} of each point{each}, the systems in turns; p50 is "
+        f"the median, from which clips per second follow. Clips per call: {batch}. Times are {plan.clock}.",
+        f"Peak memory: {over} above weights and clips, which have a column of their own; each point in a fresh "
+        "process.",
     ]
 
 
@@ -127,7 +138,7 @@ def growth_rows(stored: Mapping[str, Sequence[Result]]) -> list[list[str]]:
     """System and its exponents."""
     grown = {name: growth(points_of(results)) for name, results in stored.items()}
     return [
-        [name, *("–" if it is None else f"{it:.2f}" for it in found.values())]
+        [name, *("–" if it is None else f"{round(it, 2) + 0.0:.2f}" for it in found.values())]
         for name, found in grown.items()
         if any(it is not None for it in found.values())
     ]
@@ -168,10 +179,11 @@ def as_json(plan: Plan, stored: Mapping[str, Sequence[Result]]) -> dict[str, Any
     }
 
 
-def html(plan: Plan, stored: Mapping[str, Sequence[Result]]) -> str:
+def html(plan: Plan, stored: Mapping[str, Sequence[Result]], found: Sequence[Result] = ()) -> str:
     """The page, without any external resource."""
     look = looks_of(list(stored))
     points = {name: points_of(results) for name, results in stored.items()}
+    panels = spots(stored, found)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -181,6 +193,7 @@ def html(plan: Plan, stored: Mapping[str, Sequence[Result]]) -> str:
         names=list(stored),
         colors={name: COLORS.index(one.color) for name, one in look.items()},
         plot=Markup(costs_of(points, look, PANELS)),  # noqa: S704 - our own drawing
+        accuracy=Markup(drawn(panels, look)) if panels else "",  # noqa: S704 - our own drawing
         head=["Network", "Parameters", *COLUMNS.values(), "Note"],
         rows=rows(stored),
         growth_head=["Network", *GROWTH.values()],

@@ -5,8 +5,8 @@ Systems of one clip length are timed in turns, so a length is measured for all o
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,14 @@ class Request:
         frames: clip lengths.
         resolution: side of the clips in pixels.
         batch: clips per call; None for the largest power of two that fits `memory_mib`.
+        batches: clips per call of each network at each length, where `batch` does not say it for all.
         mode: "infer" or "train".
         dtype: one of `DTYPES`.
         attention: one of `ATTENTIONS`.
         compiled: through torch.compile.
         rounds: timed calls of each point.
+        warm_up_s: see `Setup`.
+        timed_s: see `Setup`.
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
         memory_mib: budget of a batch; None for 90 % of a GPU's memory, and for batches of 1 on the CPU.
         timeout_s: longest wait for one call.
@@ -55,14 +58,17 @@ class Request:
     """
 
     names: tuple[str, ...]
-    frames: tuple[int, ...]
+    frames: tuple[int, ...] = (8, 16, 32)
     resolution: int = 224
-    batch: int | None = 1
+    batch: int | None = None
+    batches: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     mode: str = "infer"
     dtype: str = "float32"
     attention: str = "sdpa"
     compiled: bool = False
     rounds: int = 10
+    warm_up_s: float = 0.0
+    timed_s: float = 0.0
     device: str = "auto"
     memory_mib: int | None = None
     timeout_s: float = 600.0
@@ -170,6 +176,8 @@ def open_plan(request: Request) -> Plan:
         dtype=request.dtype,
         attention=request.attention,
         compiled=request.compiled,
+        warm_up_s=request.warm_up_s,
+        timed_s=request.timed_s,
         timeout_s=request.timeout_s,
     )
     told = told if device == "cpu" else replace(told, device=f"{torch.cuda.get_device_name()}; {told.device}")
@@ -194,7 +202,7 @@ def _device(wanted: str) -> str:
 
 def _budget(request: Request, device: str) -> float | None:
     """Memory that a batch may fill; None where its size is given, and on a CPU without a stated budget."""
-    if request.batch is not None:
+    if request.batches or request.batch is not None:
         if request.memory_mib is not None:
             raise RequestError(f"--memory chooses the batch, and --batch {request.batch} gives it: say --batch auto")
         return None
@@ -206,10 +214,11 @@ def _budget(request: Request, device: str) -> float | None:
 def _settings(request: Request, device: str, budget: float | None, told: Provenance) -> dict[str, Any]:
     """All that shapes the numbers of every point, as it comes back from JSON."""
     asked = asdict(request)
-    words = ("resolution", "mode", "dtype", "attention", "compiled", "rounds")
+    words = ("resolution", "mode", "dtype", "attention", "compiled", "rounds", "warm_up_s", "timed_s")
     return {
         **{word: asked[word] for word in words},
         "batch": request.batch or ("auto" if budget else 1),
+        "batches": {name: [list(pair) for pair in each.items()] for name, each in request.batches.items()},
         "memory_mib": budget,
         "device": told.device,
         "versions": {name: it for name, it in told.versions.items() if name in ("python", "torch", "timm")},
@@ -271,7 +280,7 @@ def _points(plan: Plan, frames: int, tell: Tell) -> dict[str, tuple[int | None, 
             found[name] = (None, as_point(frames, 0, None, None, note))
     builds, setups = {name: Network(name, plan.request.resolution) for name in counts}, {}
     for name, build in builds.items():
-        batch = plan.request.batch or 1
+        batch = plan.request.batches.get(name, {}).get(frames) or plan.request.batch or 1
         if plan.budget_mib is not None:
             tell(f"{frames} frames: how large a batch of {name} may be")
             batch = largest_batch(build, frames, plan.setup, plan.budget_mib)

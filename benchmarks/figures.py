@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.formats import cost_of_clip, percent
 from benchmarks.results import RANDOM, Result
@@ -244,6 +244,8 @@ def costs_of(
 
 
 def _plain_numbers(axes: Axes) -> None:
+    if axes.get_yscale() == "log":  # otherwise less than a decade would have no number at all
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -1,8 +1,9 @@
 """What a table shows, in plain sentences; backticks mark names, double stars what matters."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from benchmarks.formats import p_words, percent, signed, spread
 from benchmarks.results import Result
@@ -206,13 +207,16 @@ def _guards(table: Table) -> list[Finding]:
 
 
 def exponent(points: Sequence[dict], name: str) -> float | None:
-    """Growth of a cost with the number of frames over the longer half of the sweep: 1 is linear, 2 quadratic."""
+    """Growth of a cost with the number of frames over the longer half of the sweep: 1 is linear, 2 quadratic.
+
+    The slope of the least-squares line through the logarithms.
+    """
     known = [(point["frames"], point[name]) for point in points if point.get(name)]
     half = known[(len(known) - 1) // 2 :]
     if len(half) < 2:
         return None
-    (first, low), (last, high) = half[0], half[-1]
-    return math.log(high / low) / math.log(last / first)
+    frames, costs = np.log(np.array(half, dtype=float)).T
+    return float(np.polyfit(frames, costs, deg=1)[0])
 
 
 def _growth(table: Table) -> list[Finding]:

@@ -41,6 +41,9 @@ class Setup:
         dtype: one of `DTYPES`; the short ones by autocast, over float32 weights.
         attention: "sdpa" for the kernel that PyTorch chooses, "math" for one that holds the whole map of attention.
         compiled: through torch.compile, for exactly these shapes.
+        warm_up_s: memory is the peak of calls repeated for so long, the first one among them; 0 for one call after the
+            first.
+        timed_s: a time is the mean of calls repeated for so long; 0 for one call.
         limit_mib: address space that the process may use above what it has at the start (Linux and macOS).
         timeout_s: longest wait for one answer; None for any time.
     """
@@ -52,6 +55,8 @@ class Setup:
     dtype: str = "float32"
     attention: str = "sdpa"
     compiled: bool = False
+    warm_up_s: float = 0.0
+    timed_s: float = 0.0
     limit_mib: int | None = None
     timeout_s: float | None = POINT_TIMEOUT_S
 
@@ -88,7 +93,8 @@ class Point:
         self._process = context.Process(target=serve, args=(theirs, build, frames, setup), daemon=True)
         self._process.start()
         theirs.close()
-        self._timeout_s = setup.timeout_s
+        repeated_s = max(setup.warm_up_s, setup.timed_s)
+        self._timeout_s = None if setup.timeout_s is None else setup.timeout_s + repeated_s
         self.note = ""
 
     def __enter__(self) -> "Point":
@@ -159,14 +165,15 @@ class _Runner:
 
     def peak(self) -> Peak:
         setup, meter = self.setup, PeakMeter(self.setup.device)
-        # What libraries allocate once, and what torch.compile needs to compile for these very shapes.
-        self._call(torch.rand(setup.batch_size if setup.compiled else 1, *self.shape[1:], device=setup.device))
-        self.model.zero_grad(set_to_none=True)
+        if not setup.warm_up_s:
+            # What libraries allocate once, and what torch.compile needs to compile for these very shapes.
+            self._call(torch.rand(setup.batch_size if setup.compiled else 1, *self.shape[1:], device=setup.device))
+            self.model.zero_grad(set_to_none=True)
         self.video = torch.rand(self.shape, device=setup.device)
         gc.collect()
         meter.limit(setup.limit_mib)
         meter.start()
-        self._call(self.video)
+        self._repeat(self.video, setup.warm_up_s)
         mib = meter.stop()
         held = [self.video, *self.model.parameters(), *self.model.buffers()]
         note = "" if mib is not None else "peak memory cannot be read on this platform"
@@ -179,18 +186,27 @@ class _Runner:
         self.model.zero_grad(set_to_none=True)
         if self.video.device.type != "cuda":
             start = time.process_time()
-            self._call(self.video)
-            return time.process_time() - start
+            calls = self._repeat(self.video, self.setup.timed_s)
+            return (time.process_time() - start) / calls
         self._call(self.video)  # allocates what the last turn gave back
         self.model.zero_grad(set_to_none=True)
         torch.cuda.synchronize()
         start = time.perf_counter()
-        self._call(self.video)
-        torch.cuda.synchronize()
-        taken = time.perf_counter() - start
+        calls = self._repeat(self.video, self.setup.timed_s)
+        taken = (time.perf_counter() - start) / calls
         self.model.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()  # the others of this turn need the memory
         return taken
+
+    def _repeat(self, video: Tensor, seconds: float) -> int:
+        """Call until so many seconds have passed, once at least; how often."""
+        calls, end = 0, time.perf_counter() + seconds
+        while not calls or time.perf_counter() < end:
+            self._call(video)
+            if video.device.type == "cuda":
+                torch.cuda.synchronize()
+            calls += 1
+        return calls
 
     def _call(self, video: Tensor) -> None:
         with _kernels(self.setup.attention), _precision(self.setup):

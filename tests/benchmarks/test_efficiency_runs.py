@@ -141,7 +141,7 @@ def test_unknown_words_get_the_closest(request_, change, hint):
 
 def test_what_cannot_be_had_is_refused(request_, monkeypatch):
     with pytest.raises(RequestError, match="--batch auto"):
-        open_plan(replace(request_, memory_mib=100))
+        open_plan(replace(request_, batch=1, memory_mib=100))
     monkeypatch.setattr(efficiency_runs.torch.cuda, "is_available", lambda: False)
     with pytest.raises(RequestError, match="no GPU"):
         open_plan(replace(request_, device="cuda"))

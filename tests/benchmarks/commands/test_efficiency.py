@@ -75,7 +75,9 @@ def test_ctrl_c_leaves_a_report_of_what_is_done(capsys, monkeypatch, tmp_path, i
         (["vit_pico", "--batch", "many"], "'many' is neither auto nor a whole number"),
         (["vit_pico", "--batch", "2", "--memory", "10"], "--batch auto"),
         (["vit_pico", "--timeout", "-1"], "'-1'"),
-        ([], "NAME"),
+        ([], "name at least one network"),
+        (["--paper", "videomamba:figure3"], "videomamba:figure1"),
+        (["--paper", "videomamba:figure1", "--compile"], "--compile"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
