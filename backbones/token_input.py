@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from backbones.contract import Backbone, Features, Grid, as_pool
+from backbones.layers import PatchEmbed3d
 from backbones.tokenizer import Codes, Tokenizer
 from backbones.vit import VIDEOMAE, ViT
 
@@ -116,21 +117,20 @@ class DetokenizedInput(Backbone):
         self.inner.set_grad_checkpointing(num_blocks)
 
 
-class CodeEmbed(nn.Module):
+class CodeEmbed(PatchEmbed3d):
     """Code vectors of a clip to tokens by one linear layer; of LFQ's codes that is a sum of one vector per bit."""
 
     def __init__(self, tokenizer: Tokenizer, embed_dim: int, mean: Channels, std: Channels) -> None:
-        super().__init__()
+        super().__init__(embed_dim, (1, 1, 1), in_chans=tokenizer.code_dim)
         self.input = FrozenTokenizer(tokenizer, mean, std)
-        self.proj = nn.Linear(tokenizer.code_dim, embed_dim)
-        nn.init.xavier_uniform_(self.proj.weight)
-        nn.init.zeros_(self.proj.bias)
 
     def forward(
-        self, video: Float[Tensor, "batch 3 frames height width"], keep: None = None
+        self,
+        video: Float[Tensor, "batch channels frames height width"],
+        keep: Int64[Tensor, "batch kept"] | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Embed."""
-        return self.proj(self.input.codes(video).codes.detach()).flatten(1, 3)
+        """Embed the codes of normalised clips, all or the kept ones."""
+        return super().forward(self.input.codes(video).codes.movedim(-1, 1), keep)
 
 
 class CodeViT(ViT):

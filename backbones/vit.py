@@ -46,7 +46,6 @@ class ViT(Backbone):
         ValueError: when the tubelet does not divide the clip, or the heads the width.
     """
 
-    patch_embed: nn.Module
     pos_embed: Tensor | None
     temporal_pos_embed: Tensor | None
 

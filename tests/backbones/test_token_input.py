@@ -54,7 +54,8 @@ def test_tokens_are_dropped_by_the_backbone_behind(detokenized):
 def test_a_vit_of_codes_sees_nothing_but_the_codes(coded, tokenizer):
     pixels = clip()
     embedded = coded.patch_embed(normalised(pixels))
-    expected = coded.patch_embed.proj(tokenizer.embed(tokenizer.encode(pixels)).flatten(1, 3))
+    codes, proj = tokenizer.embed(tokenizer.encode(pixels)), coded.patch_embed.proj
+    expected = codes.flatten(1, 3) @ proj.weight.flatten(1).T + proj.bias
     torch.testing.assert_close(embedded, expected)
     nudged = (pixels + 1e-5).clamp(0, 1)
     assert torch.equal(tokenizer.encode(nudged), tokenizer.encode(pixels))
