@@ -150,7 +150,7 @@ def _tokenizer(architecture: Architecture) -> dict[str, Any] | None:
 def _tokenizer_words(told: dict[str, Any] | None) -> str:
     if told is None:
         return ""
-    causal = "causal" if told["causal"] else "not causal"
+    causal = "causal convolutions" if told["causal"] else "not causal"
     size = f"{told['codebook_size']:,} codes of width {told['code_dim']}"
     return f"zoo.create_tokenizer makes it: {_millions(told['parameters'])} with its decoder; {size}; {causal}"
 
