@@ -95,13 +95,13 @@ class ClipBackbone(Backbone):
         wanted, grid = self.resolve_layers(layers), self.grid(video)
         patches = self.patch_embed["proj"](as_frames(video, (video.shape[3], video.shape[4])))
         table = resize_spatial_table(self.pos_embed, (self.side, self.side), (grid.height, grid.width))
-        cls = (self.cls_token + self.cls_pos_embed).expand(len(patches), -1, -1)
+        cls = (self.cls_token + self.cls_pos_embed).expand(patches.shape[0], -1, -1)
         x = self.norm_pre(torch.cat([cls, patches.flatten(2).transpose(1, 2) + table], 1))
         found = {}
         for index in range(max(wanted, default=-1) + 1):
             x = self.run_block(index, x)
             if index in wanted:
-                out = (self.norm(x) if norm else x).unflatten(0, (len(video), -1))
+                out = (self.norm(x) if norm else x).unflatten(0, (video.shape[0], -1))
                 prefix, tokens = out.split([1, grid.height * grid.width], 2)
                 found[index] = Features(tokens.flatten(1, 2), prefix.mean(1), grid, None)
         return [found[index] for index in wanted]

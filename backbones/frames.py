@@ -55,7 +55,7 @@ class FrameTeacher(Teacher):
         Raises:
             ValueError: when the class token is to be taught and there is none.
         """
-        clips, time = len(video), clip_sides(video)[0]
+        clips, time = video.shape[0], clip_sides(video)[0]
         frames = as_frames(video, self.input_size or (video.shape[3], video.shape[4]))[:, :, None]
         before_last = [self.backbone.depth - 2] if self.backbone.depth > 1 else []
         # Un-normed, because the attention of the last block is computed from its input; one run gives both.
@@ -133,7 +133,7 @@ class FrameBackbone(Backbone):
             x = self.run_block(index, x)
             if index in wanted:
                 out = self.norm(x) if norm else x
-                prefix, tokens = out.unflatten(0, (len(video), -1)).split(
+                prefix, tokens = out.unflatten(0, (video.shape[0], -1)).split(
                     [self.num_prefix, grid.height * grid.width], 2
                 )
                 found[index] = Features(tokens.flatten(1, 2), prefix.mean(1), grid, None)
@@ -147,7 +147,7 @@ class FrameBackbone(Backbone):
         patches = self.patch_embed.norm(patches)
         with_class = 0 if self.bare_prefix else self.num_prefix
         table = resample_abs_pos_embed(self.pos_embed, [grid.height, grid.width], num_prefix_tokens=with_class)
-        prefix = [it.expand(len(frames), -1, -1) for it in (self.cls_token, self.reg_token) if it is not None]
+        prefix = [it.expand(frames.shape[0], -1, -1) for it in (self.cls_token, self.reg_token) if it is not None]
         if self.bare_prefix:
             return torch.cat([*prefix, patches + table], 1)
         return torch.cat([*prefix, patches], 1) + table

@@ -107,7 +107,7 @@ class ClipTeacher(Teacher):
     @torch.no_grad()
     def forward(self, video: Float[Tensor, "batch 3 frames height width"]) -> Lesson:
         """See `Teacher.forward`; the grid has one time step for each frame."""
-        clips, time = len(video), clip_sides(video)[0]
+        clips, time = video.shape[0], clip_sides(video)[0]
         parts = self.model.vision_model
         x = parts.pre_layrnorm(self._embed(as_frames(video, self.input_size)))
         found, saliency = [], x.new_zeros(0)
@@ -128,7 +128,7 @@ class ClipTeacher(Teacher):
         parts = self.model.vision_model.embeddings
         patches = parts.patch_embedding(frames).flatten(2).transpose(1, 2)
         cls, table = _resized(parts.position_embedding.weight, self._sides).split([1, patches.shape[1]])
-        return torch.cat([(parts.class_embedding + cls).expand(len(frames), 1, -1), patches + table], 1)
+        return torch.cat([(parts.class_embedding + cls).expand(frames.shape[0], 1, -1), patches + table], 1)
 
     def _taught(self, x: Float[Tensor, "images sequence dim"], clips: int) -> Features:
         """The output of a block as it is taught."""

@@ -189,7 +189,7 @@ class HfBackbone(Backbone):
             # Blocks returned tuples before transformers 5.
             x = out[0] if isinstance(out, tuple) else out
             if index in wanted:
-                found[index] = self._features(self.norm(x) if norm else x, len(video), grid)
+                found[index] = self._features(self.norm(x) if norm else x, video.shape[0], grid)
         return [found[index] for index in wanted]
 
     def _embed(
@@ -210,11 +210,11 @@ class HfBackbone(Backbone):
             return patches
         cls = self.cls_token.reshape(1, 1, -1) + cls_row
         if self.temporal_pos_embed is not None:
-            patches = patches.unflatten(0, (len(video), -1)) + self.temporal_pos_embed[:, :, None]
+            patches = patches.unflatten(0, (video.shape[0], -1)) + self.temporal_pos_embed[:, :, None]
             patches = patches.transpose(1, 2).flatten(1, 2)
         elif self.anatomy.sees == "divided":
             raise ValueError("a TimeSformer of single frames is not supported: it has no table over frames")
-        return torch.cat([cls.expand(len(patches), -1, -1), patches], 1)
+        return torch.cat([cls.expand(patches.shape[0], -1, -1), patches], 1)
 
     def _table(self, table: Float[Tensor, "1 old dim"], grid: Grid) -> Float[Tensor, "1 new dim"]:
         """The position table at the size of a clip."""

@@ -39,34 +39,6 @@ class SsmOptions:
     conv_bias: bool = True
 
 
-def causal_conv(
-    x: Float[Tensor, "batch length dim"],
-    weight: Float[Tensor, "dim 1 taps"],
-    bias: Float[Tensor, " dim"] | None,
-    *,
-    reverse: bool = False,
-) -> Float[Tensor, "batch length dim"]:
-    """Depthwise convolution in which a token sees itself and earlier tokens only.
-
-    Args:
-        x: tokens.
-        weight: taps per channel; the last one belongs to the token itself.
-        bias: one value per channel.
-        reverse: read the sequence from its end, so that a token sees itself and later tokens only; the output stays in
-            input order.
-    """
-    reach = weight.shape[-1] - 1
-    if reverse:
-        # Reversing the sequence twice equals reversing the taps once.
-        x, weight = F.pad(x, (0, 0, 0, reach)), weight.flip(-1)
-    else:
-        x = F.pad(x, (0, 0, reach, 0))
-    # Seen as an image of height 1 the tokens already lie in channels_last order, for which conv2d is twice as fast as
-    # conv1d on transposed tokens.
-    image = F.conv2d(x.transpose(1, 2).unsqueeze(2), weight.unsqueeze(2), bias, groups=weight.shape[0])
-    return image.squeeze(2).transpose(1, 2)
-
-
 STEPS = (1e-3, 1e-1)
 
 
@@ -97,16 +69,16 @@ class Direction(nn.Module):
         super().__init__()
         self.reverse = reverse
         self.sizes = (dt_rank, ssm.state_dim, ssm.state_dim)
-        # A holder of weights in the usual layout; `causal_conv` computes.
+        # A holder of weights in the usual layout; the scan's own convolution computes.
         self.conv = nn.Conv1d(inner_dim, inner_dim, ssm.conv_width, groups=inner_dim, bias=ssm.conv_bias)
         self.x_proj = nn.Linear(inner_dim, sum(self.sizes), bias=False)
         self.dt_proj = nn.Linear(dt_rank, inner_dim)
         self.A_log = nn.Parameter(torch.arange(1.0, ssm.state_dim + 1).log().repeat(inner_dim, 1))
         self.D = nn.Parameter(torch.ones(inner_dim))
 
-    def forward(self, x: Float[Tensor, "batch length dim"]) -> ScanInputs:
-        """Everything the scan of this direction needs, in input order."""
-        u = F.silu(causal_conv(x, self.conv.weight, self.conv.bias, reverse=self.reverse))
+    def forward(self, x: Float[Tensor, "batch length dim"], scan: str) -> ScanInputs:
+        """Everything the scan of this direction needs, in input order; convolved as the named scan does it."""
+        u = choose(scan, x).conv(x, self.conv.weight[:, 0], self.conv.bias, self.reverse)
         rank, B, C = self.x_proj(u).split(self.sizes, -1)
         # The bias of the step projection is added inside the scan, in float32 and before the softplus.
         delta = F.linear(rank, self.dt_proj.weight)
@@ -174,11 +146,17 @@ class MambaMixer(nn.Module):
         """Sum of the gated scans of the wanted directions, over tokens in the order in which they come."""
         x, z = xz.chunk(2, -1)
         if self.anticausal is None or not anticausal:
-            out = selective_scan(self.causal(x), z.mT, delta_softplus=True, implementation=self.scan)
+            out = selective_scan(self.causal(x, self.scan), z.mT, delta_softplus=True, implementation=self.scan)
         elif causal:
             out = bidirectional_scan(
-                self.causal(x), self.anticausal(x), z.mT, delta_softplus=True, implementation=self.scan
+                self.causal(x, self.scan),
+                self.anticausal(x, self.scan),
+                z.mT,
+                delta_softplus=True,
+                implementation=self.scan,
             )
         else:
-            out = selective_scan(self.anticausal(x), z.mT, delta_softplus=True, reverse=True, implementation=self.scan)
+            out = selective_scan(
+                self.anticausal(x, self.scan), z.mT, delta_softplus=True, reverse=True, implementation=self.scan
+            )
         return out.mT

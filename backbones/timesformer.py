@@ -59,7 +59,7 @@ class SpaceTimeBlock(nn.Module):
     def _over_time(self, tokens: Tensor, time: int) -> Tensor:
         x = rearrange(tokens, "b (t n) d -> (b n) t d", t=time)
         x = self.temporal_fc(self.drop_path(self.temporal_attn(self.temporal_norm(x))))
-        return rearrange(x, "(b n) t d -> b (t n) d", b=len(tokens))
+        return rearrange(x, "(b n) t d -> b (t n) d", b=tokens.shape[0])
 
     def _over_space(self, tokens: Tensor, cls: Tensor, groups: int) -> tuple[Tensor, Tensor]:
         """Attention inside each of `groups` slices; every slice sees the class token, whose updates are averaged."""
@@ -198,7 +198,7 @@ class TimeSformer(Backbone):
         if keep is not None:
             self._check_keep(keep, grid)
         tokens = self.patch_embed(video, keep) + take(self._positions(grid), keep)
-        cls = (self.cls_token + self.cls_pos_embed).expand(len(tokens), -1, -1)
+        cls = (self.cls_token + self.cls_pos_embed).expand(tokens.shape[0], -1, -1)
         found: dict[int, Features] = {}
         for index in range(max(wanted) + 1):
             tokens, cls = self.run_block(index, tokens, cls, grid.time)

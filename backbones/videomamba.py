@@ -222,7 +222,7 @@ class VideoMamba(Backbone):
         """The residual stream before the first block: class token, then the visible patch tokens in raster order."""
         positions = grid_positions(self.pos_embed, self.temporal_pos_embed, self.native_grid, grid)
         tokens = self.patch_embed(video, keep) + take(positions, keep)
-        cls = (self.cls_token + self.cls_pos_embed).expand(len(tokens), -1, -1)
+        cls = (self.cls_token + self.cls_pos_embed).expand(tokens.shape[0], -1, -1)
         residual = torch.cat([cls, tokens], 1)
         return residual.to(torch.promote_types(residual.dtype, torch.float32))
 

@@ -100,7 +100,7 @@ class ViT(Backbone):
             table = grid_positions(self.pos_embed, self.temporal_pos_embed, self.table_grid, grid, kind=kind)
             x = x + take(table, keep)
         if self.cls_token is not None and self.cls_pos_embed is not None:
-            x = torch.cat([(self.cls_token + self.cls_pos_embed).expand(len(x), -1, -1), x], 1)
+            x = torch.cat([(self.cls_token + self.cls_pos_embed).expand(x.shape[0], -1, -1), x], 1)
         found = {}
         for index in range(max(wanted, default=-1) + 1):
             x = self.run_block(index, x, rotation)

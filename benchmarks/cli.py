@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, data, efficiency, extract, pull, results, verify
+from benchmarks.commands import convert, data, efficiency, export, extract, pull, results, verify
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
@@ -30,6 +30,7 @@ USER_ERRORS = (
     ("benchmarks.suite", "SuiteError"),
     ("zoo.foreign", "ForeignError"),
     ("zoo.predict", "PredictError"),
+    ("zoo.export", "ExportError"),
     ("zoo.push", "PushError"),
     ("zoo.data.loading", "UnreadableVideoError"),
     ("benchmarks.data_tools.options", "DataError"),
@@ -51,6 +52,7 @@ COMMAND_FILES = {
     "data": data,
     "efficiency": efficiency,
     "eval": eval_command,
+    "export": export,
     "extract": extract,
     "pull": pull,
     "results": results,
@@ -83,7 +85,18 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names the closest options and choices, and points to --help."""
+    """Names the closest options and choices, and points to --help.
+
+    Attributes:
+        names: gives further lines of the help, for which much must be imported; None for none.
+    """
+
+    names: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        """The help, with the names that can be given."""
+        text = super().format_help()
+        return f"{text}\n{self.names()}\n" if self.names else text
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE_ERROR, f"{self.prog}: {message}\n{' ' * len(self.prog)}  see {self.prog} --help\n")
@@ -140,6 +153,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     for name, module in COMMAND_FILES.items():
         made[name] = command(name, module.WORDS, module.EXAMPLES)
         module.options(made[name])
+        made[name].names = getattr(module, "names", None)
     return top, made
 
 
@@ -153,6 +167,7 @@ def _compare_options(parser: _Parser) -> _Parser:
     )
     parser.add_argument("--suite", default="digits", metavar="S", help="videos and tasks (digits)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the suite's official files")
+    parser.add_argument("--task", default="", metavar="T", help="only this task of the suite (all)")
     parser.add_argument(
         "--protocol",
         type=_one_of("protocol", PROTOCOLS),
@@ -234,9 +249,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(sys.argv[1:] if argv is None else list(argv))
     try:
         return _COMMANDS[arguments.command](arguments)
-    except KeyboardInterrupt:
-        print("\nzoo: interrupted", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+    except _interruptions() as stop:
+        words = f"interrupted: {stop}" if str(stop) else "interrupted"
+        print(f"\nzoo: {words}", file=sys.stderr)  # noqa: T201
+        return int(getattr(stop, "code", INTERRUPTED))
     except BrokenPipeError:
         # The reader of our output left (`zoo list | head`); there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -244,8 +260,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _user_errors() as error:
         if os.environ.get("ZOO_DEBUG"):
             raise
-        print(f"zoo {arguments.command}: {error}", file=sys.stderr)  # noqa: T201
+        # Commands with verbs keep the parser that was asked.
+        who = arguments.asked.prog if "asked" in arguments else f"zoo {arguments.command}"
+        print(f"{who}: {error}", file=sys.stderr)  # noqa: T201
         return USAGE_ERROR
+
+
+def _interruptions() -> tuple[type[BaseException], ...]:
+    """What ends a command that a person stopped; a training that writes a checkpoint first says what it kept."""
+    module = sys.modules.get("zoo.training.checkpoint")
+    return (KeyboardInterrupt,) if module is None else (KeyboardInterrupt, module.Interrupted)
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
@@ -267,6 +291,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         names=tuple(arguments.names),
         suite=arguments.suite,
         data=arguments.data,
+        task=arguments.task,
         protocol=arguments.protocol,
         budget=arguments.budget,
         seeds=arguments.seeds,

@@ -230,8 +230,8 @@ def _settings(request: Request, device: str, budget: float | None, told: Provena
 
 def _scan(device: str) -> str:
     """The implementation of the selective scan that "auto" stands for here."""
-    function = choose("auto", torch.empty(1, 8, 8, device=device))
-    return next(name for name, row in implementations().items() if row.function is function)
+    chosen = choose("auto", torch.empty(1, 8, 8, device=device))
+    return next(name for name, row in implementations().items() if row == chosen)
 
 
 def identity(plan: Plan, name: str, frames: int) -> Identity:

@@ -1,7 +1,6 @@
 """Behind `zoo eval`: build, fit a head where the protocol trains one, evaluate, store a result with all scores."""
 
 import contextlib
-import os
 import statistics
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,12 +17,11 @@ from benchmarks.listed import notes_of
 from benchmarks.plan import plain
 from benchmarks.probing import USUAL_SHARE, share_of, with_rates
 from benchmarks.protocols import as_is, attentive_probe, finetune, low_shot
-from benchmarks.protocols.common import MODEL_FILE
+from benchmarks.protocols.common import begun, keep_weights
 from benchmarks.protocols.outcome import Outcome, each_row_once
-from benchmarks.provenance import now, provenance
+from benchmarks.provenance import provenance
 from benchmarks.results import RANDOM, WEIGHTS, Identity, Interval, Result, Store, digest
 from benchmarks.session import RequestError
-from zoo.data.cache import decoder_version
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
 from zoo.model import VideoModel
 from zoo.recipes.recipe import Recipe
@@ -77,9 +75,8 @@ def evaluate(one: Evaluation, *, progress: bool = False, on_step: OnStep | None 
     reason = no_headline(one, len(unread))
     alarm = _alarm(one, predictions)
     circumstances = provenance(threads=torch.get_num_threads())
-    result = Result(
-        identity=identity,
-        settings=settings,
+    result = replace(
+        begun(identity, settings, circumstances, decoder=one.request.decoder),
         metrics={} if reason else measured,
         n_expected=one.rows,
         n_evaluated=len(predictions.rows),
@@ -92,17 +89,12 @@ def evaluate(one: Evaluation, *, progress: bool = False, on_step: OnStep | None 
             **of_repeats(repeats, one),
         },
         device=f"{circumstances.device}; {device_words(one.request.hardware)}",
-        versions=circumstances.versions,
-        decoder=decoder_version(one.request.decoder),
-        commit=circumstances.commit,
         seconds=told.seconds,
-        command=circumstances.command,
-        created=now(),
     )
     if not is_first_process():
         return Told(result, None, measured, reason, alarm)
     store = Store(one.request.out)
-    result = replace(result, weights=_keep_weights(one, identity))
+    result = replace(result, weights=keep_weights(work_folder(one, identity), one.request.out, identity.stem))
     path = store.add(result, {**arrays_of(told.scores, predictions), **arrays_of_repeats(told.repeats)})
     _sweep(work_folder(one, identity))
     return Told(Result.from_json(path.read_text(encoding="utf-8")), path, measured, reason, alarm)
@@ -186,16 +178,10 @@ def build(one: Evaluation) -> VideoModel:
 def carry_out(
     one: Evaluation, identity: Identity, *, progress: bool, on_step: OnStep | None
 ) -> tuple[Outcome, VideoDataModule]:
-    """Run the protocol on the lists of the suite.
-
-    Raises:
-        RequestError: for several devices where features are computed on one.
-    """
+    """Run the protocol on the lists of the suite."""
     request, hardware = one.request, one.request.hardware
     trained, settings = request.protocol != AS_IS, protocol_settings(one)
     processes = hardware.devices * hardware.num_nodes
-    if request.protocol not in (AS_IS, "finetune") and processes > 1:
-        raise RequestError(f"--protocol {request.protocol} computes features on one device, not on {processes}")
     batch_size = request.batch_size
     if isinstance(settings, finetune.Settings):
         batch_size = share_of_batch(settings.recipe, processes)
@@ -286,17 +272,6 @@ def of_repeats(repeats: list[Predictions], one: Evaluation) -> dict[str, Any]:
 def _headlines(repeats: list[Predictions], one: Evaluation) -> list[float]:
     found = (measure(it, one) for it in repeats)
     return [it[one.task.metric].value for it in found if it]
-
-
-def _keep_weights(one: Evaluation, identity: Identity) -> str:
-    """Move a trained model beside the results; "" where the protocol leaves none."""
-    made = work_folder(one, identity) / MODEL_FILE
-    if not made.exists():
-        return ""
-    kept = one.request.out / "weights" / f"{identity.stem}.safetensors"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(made, kept)
-    return kept.relative_to(one.request.out).as_posix()
 
 
 def merged(one: Evaluation, scores: ViewScores, data: VideoDataModule) -> Predictions:

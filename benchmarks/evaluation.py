@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from benchmarks.budgets import BUDGETS, PROTOCOLS
 from benchmarks.class_map import ClassMap, class_map
-from benchmarks.session import RequestError
+from benchmarks.session import RequestError, check_data
 from benchmarks.suite import Suite, Task, Videos
 from benchmarks.suites.table import get_suite
 from benchmarks.views import get_views
@@ -15,8 +15,9 @@ from zoo.card import Card, Classifier, ClipSpec
 from zoo.checkpoints import read_saved
 from zoo.data.labels import LabelOrder, find_order
 from zoo.data.records import Record
+from zoo.folders import require_writable
 from zoo.foreign import describe, is_foreign
-from zoo.registry import get_architecture, get_card, has_tag
+from zoo.registry import PUSHED, get_architecture, get_card, has_tag, pushed
 from zoo.suggest import unknown
 from zoo.training.fit import Hardware
 from zoo.training.predictions import ATTENDED, MEAN, SOFTMAX, as_rule
@@ -221,16 +222,19 @@ def _of_file(path: Path, architecture: str, card: Card | None, form: Classifier,
     )  # fmt: skip
 
 
-def resolve(request: Request, *, progress: bool = False) -> Evaluation:
+def resolve(request: Request, *, progress: bool = False, writes: bool = False) -> Evaluation:
     """Check a request and find everything that it stands for.
 
     Args:
         request: what was asked for.
         progress: show what takes long (suites that are rendered).
+        writes: also see whether results can be written.
 
     Raises:
         UnknownNameError: for a suite, task, split, protocol, view or merge rule that does not exist.
         RequestError: for anything else that cannot be done.
+        SuiteError: for a suite whose files are not there.
+        FolderError: for a folder of results that cannot be written to.
         LabelError: when the network's classes are not those of the data set.
         ListError: for annotation files that cannot be read.
     """
@@ -239,14 +243,17 @@ def resolve(request: Request, *, progress: bool = False) -> Evaluation:
             raise unknown(what, name, valid)
     if request.share and request.protocol != LOW_SHOT:
         raise RequestError(f"--share is for --protocol {LOW_SHOT}, not for {request.protocol!r}")
-    suite, network = get_suite(request.suite), known(request)
+    _check_hardware(request)
+    request = _pushed(request)
+    network, suite = known(request), get_suite(request.suite)
+    check_data(suite, request.data)
+    task = _task(suite, request.task, network.names)
     split = request.split or suite.test_split
     if split not in suite.splits:
         raise unknown("split", split, suite.splits)
-    task = _task(suite, request.task, network.names)
     clip, rule = views_of(request, task, network)
-    if request.data is not None and not request.data.is_dir():
-        raise RequestError(f"--data {request.data}: there is no such folder; it should hold the files of {suite.name}")
+    if writes:
+        require_writable("--out", request.out)
     videos = suite.prepare(request.data, progress)
     records = videos.records(task.name, split)
     rows = list(dict.fromkeys(record.row for record in records))
@@ -267,6 +274,42 @@ def resolve(request: Request, *, progress: bool = False) -> Evaluation:
         found=_found(request, network, tuple(classes), task, suite.name),
         question=_question(network.form, task) if request.protocol == AS_IS else "",
     )
+
+
+def _check_hardware(request: Request) -> None:
+    """Refuse what a probe would silently ignore: features and head are computed by one process, in single precision.
+
+    Raises:
+        RequestError: naming the options.
+    """
+    on, one = request.hardware, Hardware()
+    if request.protocol in (AS_IS, "finetune"):
+        return
+    given = {
+        "devices": (on.devices, one.devices),
+        "num-nodes": (on.num_nodes, one.num_nodes),
+        "strategy": (on.strategy, one.strategy),
+        "precision": (on.precision or "32-true", "32-true"),
+    }
+    if wrong := [f"--{name} {value}" for name, (value, usual) in given.items() if value != usual]:
+        raise RequestError(
+            f"--protocol {request.protocol} computes on one device in single precision; leave out {' and '.join(wrong)}"
+        )
+
+
+def _pushed(request: Request) -> Request:
+    """What `zoo push` wrote, as the architecture and the file of weights that it stands for.
+
+    Raises:
+        RequestError: for weights given in two ways.
+        PushError: for a folder that holds no model.
+    """
+    if not request.name.startswith(PUSHED):
+        return request
+    if request.pretrained or request.checkpoint is not None:
+        raise RequestError(f"{request.name} brings its weights; leave out --pretrained and --checkpoint")
+    architecture, path = pushed(request.name)
+    return replace(request, name=architecture, checkpoint=path)
 
 
 def _task(suite: Suite, name: str, names: tuple[str, ...]) -> Task:

@@ -12,6 +12,8 @@ CSV_COLUMNS = (
     "n_expected", "n_evaluated", "n_failed", "parameters", "seconds", "commit", "file",
 )  # fmt: skip
 
+TOLERATED = "†"
+
 
 def percent(value: float, digits: int = 1) -> str:
     """A share as a percentage without its sign, such as 0.937 -> "93.7"."""
@@ -85,7 +87,8 @@ def _markdown_cell(table: Table, row: Row, task: Task) -> str:
     interval = table.cells[row][task.name].accuracy
     if interval is None:
         return f"incomplete: {len(table.cells[row][task.name].failed)} failed"
-    text = f"{percent(interval.value)} ({spread(interval)})"
+    mark = TOLERATED if table.cells[row][task.name].failed else ""
+    text = f"{percent(interval.value)} ({spread(interval)}){mark}"
     return f"**{text}**" if rank(table, row, task.name) == 1 else text
 
 
@@ -100,8 +103,20 @@ def footnote(table: Table) -> str:
     return (
         f"Accuracy in percent, with 95 % bootstrap intervals {scope} (seeds: {seeds}). "
         f"1 multiply-add = 2 FLOP, one clip of the system's own length, backbone only. "
-        f"Bold: the most accurate of a task, where that is above chance."
+        f"Bold: the most accurate of a task, where that is above chance.{_tolerated(table)}"
     )
+
+
+def _tolerated(table: Table) -> str:
+    """What the numbers leave out that carry a mark; "" where none does."""
+    counts = [
+        f"{row.label} on {name} {len(cell.failed)} of {cell.results[0].n_expected}"
+        for row, cells in table.cells.items()
+        for name, cell in cells.items()
+        if cell.accuracy is not None and cell.failed
+    ]
+    words = "without test videos that could not be scored, as many as the run was told to tolerate"
+    return f" {TOLERATED} {words}: {'; '.join(counts)}." if counts else ""
 
 
 def rank(table: Table, row: Row, task: str) -> int | None:
@@ -180,7 +195,8 @@ def _latex_cell(table: Table, row: Row, task: Task) -> str:
     low, high = percent(cell.accuracy.low), percent(cell.accuracy.high)
     value = percent(cell.accuracy.value)
     mark = {1: "\\textbf{%s}", 2: "\\underline{%s}"}.get(rank(table, row, task.name) or 0, "%s")
-    return f"{mark % value} {{\\scriptsize [{low}, {high}]}}"
+    tolerated = "$^\\dagger$" if cell.failed else ""
+    return f"{mark % value}{tolerated} {{\\scriptsize [{low}, {high}]}}"
 
 
 def _escape(text: str) -> str:

@@ -22,10 +22,10 @@ from benchmarks.execute import Report, Run, Runner
 from benchmarks.lessons import Lessons
 from benchmarks.objectives import EVERYTHING, Setting, Teacher, build
 from benchmarks.protocols import finetune, knn
-from benchmarks.protocols.common import MODEL_FILE
+from benchmarks.protocols.common import begun, keep_weights
 from benchmarks.protocols.control import BAG_OF_FRAMES, FrameBag, first_frame_probe, first_frames
 from benchmarks.protocols.outcome import Outcome, each_row_once
-from benchmarks.provenance import Provenance, now
+from benchmarks.provenance import Provenance
 from benchmarks.results import RANDOM, Interval, Result, Store
 from benchmarks.suite import Suite, Task, Videos
 from benchmarks.systems import NO_OBJECTIVE, System
@@ -34,7 +34,7 @@ from zoo import pictures
 from zoo.batch import Batch
 from zoo.card import ClipSpec
 from zoo.checkpoints import load_checkpoint
-from zoo.data.cache import FrameCache, decoder_version
+from zoo.data.cache import FrameCache
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
 from zoo.data.decode import DecodeError
 from zoo.data.loading import Reader, UnreadableVideoError
@@ -142,7 +142,7 @@ class Worker:
             "words": teacher.words(suite),
             "classes": teacher.num_classes(suite),
         }
-        return self.scored(run, told, data, details, weights=self.keep_weights(run))
+        return self.scored(run, told, data, details, weights=self.kept(run))
 
     def pretrain(self, run: Run, results: Mapping[str, Result], report: Report) -> "Made":
         """Pretrain a system on the training clips of all tasks."""
@@ -228,7 +228,7 @@ class Worker:
             accelerator="cpu",
         )
         details = {"parameters": count_parameters(one.backbone())}
-        weights = self.keep_weights(run)
+        weights = self.kept(run)
         made = self.scored(run, told, data, details, weights=weights)
         trained = model()
         if weights and identity.protocol == "finetune":
@@ -312,18 +312,7 @@ class Worker:
 
     def begun(self, run: Run) -> Result:
         """A result with the circumstances of this run and nothing measured yet."""
-        told = self.context.provenance
-        return Result(
-            identity=run.identity,
-            settings=run.settings,
-            metrics={},
-            device=told.device,
-            versions=told.versions,
-            decoder=decoder_version("pyav"),
-            commit=told.commit,
-            command=told.command,
-            created=now(),
-        )
+        return begun(run.identity, run.settings, self.context.provenance, decoder="pyav")
 
     def clip(self, run: Run) -> ClipSpec:
         """The clips of a run."""
@@ -337,6 +326,10 @@ class Worker:
     def work_dir(self, run: Run) -> Path:
         """Folder for what an unfinished run leaves, from which it goes on."""
         return self.context.folder / "work" / run.identity.stem
+
+    def kept(self, run: Run) -> str:
+        """The trained model, moved beside the results; "" where the protocol leaves none."""
+        return keep_weights(self.work_dir(run), self.context.folder, run.identity.stem)
 
     def task_data(self, run: Run, task: Task, *, augment: Augment | None) -> VideoDataModule:
         """Training and test list of a task."""
@@ -359,15 +352,6 @@ class Worker:
             cache=self.context.cache,
             failures=FailurePolicy(in_evaluation="report"),
         )
-
-    def keep_weights(self, run: Run) -> str:
-        """Move the trained model beside the results; "" where the protocol leaves none."""
-        made = self.work_dir(run) / MODEL_FILE
-        if not made.exists():
-            return ""
-        kept = self.context.weights / f"{run.identity.stem}.safetensors"
-        os.replace(made, kept)
-        return kept.relative_to(self.context.folder).as_posix()
 
     def test_clip(self, task: Task, spec: ClipSpec, share: float) -> Float[Tensor, "3 frames side side"]:
         """The normalised clip of a test video of a task.

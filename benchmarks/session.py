@@ -1,7 +1,6 @@
 """A request for a comparison, and everything it stands for once names are checked and videos are there."""
 
 import json
-import os
 import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,10 +11,11 @@ from benchmarks.budgets import Budget, budget
 from benchmarks.plan import Comparison
 from benchmarks.provenance import Provenance, provenance
 from benchmarks.suite import Suite, Videos
+from benchmarks.suites.finding import Finder
 from benchmarks.suites.table import get_suite
 from benchmarks.systems import systems
 from zoo.data.cache import FrameCache
-from zoo.folders import cache_root
+from zoo.folders import cache_root, require_writable
 
 REQUEST_FILE = "request.json"
 
@@ -32,6 +32,7 @@ class Request:
         names: architectures.
         suite: name of the suite.
         data: folder of the suite's official files; None for a suite that is rendered.
+        task: the only task to compare on; "" for all of the suite.
         protocol: name of the evaluation protocol.
         budget: name of the budget.
         seeds: number of training seeds.
@@ -43,6 +44,7 @@ class Request:
     names: tuple[str, ...]
     suite: str = "digits"
     data: Path | None = None
+    task: str = ""
     protocol: str = "finetune"
     budget: str = "quick"
     seeds: int = 1
@@ -55,8 +57,8 @@ class Request:
         """The command line that asks for the same; `jobs` is left out, because results do not depend on it."""
         words = ["zoo", "compare", *self.names, "--suite", self.suite, "--protocol", self.protocol]
         words += ["--budget", self.budget, "--seeds", str(self.seeds), "--out", str(self.out)]
-        folders = {"--data": self.data, "--cache": self.cache}
-        return shlex.join([*words, *(word for name, at in folders.items() if at for word in (name, str(at)))])
+        others = {"--task": self.task, "--data": self.data, "--cache": self.cache}
+        return shlex.join([*words, *(word for name, it in others.items() if it for word in (name, str(it)))])
 
     def save(self) -> None:
         """Note in the folder what it was made for, so that its report can be made again."""
@@ -111,15 +113,17 @@ class Session:
         return self.comparison.budget
 
 
-def _require_writable(option: str, folder: Path) -> None:
-    """Make a folder, or say which option to change."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        allowed, reason = os.access(folder, os.W_OK), "writing is not allowed there"
-    except OSError as error:
-        allowed, reason = False, str(error.strerror)
-    if not allowed:
-        raise RequestError(f"{option} {folder}: {reason}; give a folder that can be written to")
+def check_data(suite: Suite, folder: Path | None) -> None:
+    """See whether the folder of a suite's official files is there, before anything is read.
+
+    Raises:
+        RequestError: where there is no such folder.
+        SuiteError: where a suite needs one and none is named.
+    """
+    if folder is not None and not folder.is_dir():
+        raise RequestError(f"--data {folder}: there is no such folder; it should hold the files of {suite.name}")
+    if suite.url:
+        Finder(suite.name, folder, url=suite.url)
 
 
 def with_classes(suite: Suite, videos: Videos) -> Suite:
@@ -140,19 +144,21 @@ def open_session(request: Request, console: Console) -> Session:
     Raises:
         UnknownNameError: for a name that does not exist, with the closest ones.
         SizeError: for an architecture that is not made for the suite's clips.
-        RequestError: for folders that are not there or cannot be written to, and for suites without classes.
+        RequestError: for folders that are not there, and for suites without classes.
+        FolderError: for folders that cannot be written to.
         SuiteError: for official files that are not below `request.data`.
         ListError: for annotation files that cannot be read.
     """
     spent = budget(request.budget)
     suite = get_suite(request.suite)
     suite = suite.small if spent.small_suite and suite.small else suite
+    if request.task:
+        suite = replace(suite, tasks=(suite.task(request.task),))
     # Names are checked before the minute that rendering takes.
     sized = systems(request.names, side_px=suite.side_px, suite=request.suite)
     for option, folder in (("--out", request.out), ("--cache", request.cache or cache_root())):
-        _require_writable(option, folder)
-    if request.data is not None and not request.data.is_dir():
-        raise RequestError(f"--data {request.data}: there is no such folder; it should hold the files of {suite.name}")
+        require_writable(option, folder)
+    check_data(suite, request.data)
     if request.data is None and not suite.url:
         console.print(
             f"videos of {suite.name}: rendered and decoded at the first use, read after that", highlight=False

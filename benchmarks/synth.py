@@ -28,6 +28,7 @@ from zoo.data import scenes
 from zoo.data.digits import Images, split_images
 from zoo.data.encode import write_video
 from zoo.data.parallel import in_order
+from zoo.folders import require_writable
 from zoo.seeds import seed_of
 
 # A mark that no reader of annotations looks at; it says whose folder this is.
@@ -86,6 +87,7 @@ def write_suite(
 
     Raises:
         SynthError: for a folder that holds something else, and for a plan that makes no data set.
+        FolderError: for a folder that cannot be written to.
     """
     if size_px < 16 or size_px % 2:
         raise SynthError(f"the short side must be an even number of pixels from 16 on, not {size_px}")
@@ -116,7 +118,7 @@ def _claim(folder: Path, suite: Suite, plan: Plan, size_px: int, layout: Layout)
     names = hashlib.sha256(repr((sorted(layout.files.items()), layout.videos, layout.fps)).encode()).hexdigest()
     wanted = {"suite": suite.name, "plan": asdict(plan), "size_px": size_px, "version": VERSION, "sha256": names}
     if not folder.exists() or not any(folder.iterdir()):
-        folder.mkdir(parents=True, exist_ok=True)
+        require_writable("--out", folder)
         _write_text(folder / MARK, json.dumps(wanted, indent=1) + "\n")
         return
     found = _mark(folder)

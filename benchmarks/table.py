@@ -64,8 +64,8 @@ class Cell:
     """One row on one task.
 
     Attributes:
-        accuracy: the task's metric, averaged over seeds, with its 95 % interval; None as long as a test video has no
-            prediction.
+        accuracy: the task's metric, averaged over seeds, with its 95 % interval; None as long as more test videos have
+            no prediction than the run was told to tolerate.
         per_seed: seed -> the task's metric.
         rows: rows of the scored videos in the test list.
         scenes: which scene each shows.
@@ -121,7 +121,7 @@ class Table:
         teachers: results of the networks that taught others.
         clip_frames: system -> frames of its clips.
         seeds: of the evaluations.
-        incomplete: cells with test videos that could not be scored, which therefore show no accuracy.
+        incomplete: cells with more test videos that could not be scored than tolerated, which show no accuracy.
     """
 
     suite: str
@@ -249,8 +249,9 @@ def _cell(results: list[Result], store: Arrays, task: Task) -> Cell:
     failed = sorted({entry for result in results for entry in result.failed})
     hits = np.stack([hits_of(task.metric, one, labels) for one in probabilities])
     scenes = shared // task.videos_per_scene
+    lacks = any(map(_is_incomplete, results)) or not hits.size
     return Cell(
-        accuracy=None if failed or not hits.size else headline(task.metric, hits, labels, scenes=scenes),
+        accuracy=None if lacks else headline(task.metric, hits, labels, scenes=scenes),
         per_seed={
             one.identity.seed: estimate(task.metric, hit[None], labels)
             for one, hit in zip(results, hits, strict=True)
@@ -264,6 +265,11 @@ def _cell(results: list[Result], store: Arrays, task: Task) -> Cell:
         failed=failed,
         results=results,
     )
+
+
+def _is_incomplete(result: Result) -> bool:
+    """Whether more videos failed than the run tolerated; a comparison tolerates none."""
+    return len(result.failed) > int(result.details.get("tolerated", 0))
 
 
 def _compared(first: Cell, second: Cell) -> Comparison | None:

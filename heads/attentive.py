@@ -134,7 +134,7 @@ class AttentivePooler(nn.Module):
         if self.over_tokens:
             for block in self.blocks:
                 tokens = block(tokens)
-        query: Tensor = self.cross(self.query.expand(len(tokens), -1, -1), tokens)
+        query: Tensor = self.cross(self.query.expand(tokens.shape[0], -1, -1), tokens)
         if not self.over_tokens:
             for block in self.blocks:
                 query = block(query)

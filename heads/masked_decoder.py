@@ -110,7 +110,7 @@ class MaskedDecoder(nn.Module):
         self, features: Features, query: Int64[Tensor, "batch query"], visible: Tensor, num_prefix: int
     ) -> Float[Tensor, "rows sequence 2 head_dim"] | None:
         """How attention turns the sequence of `states`, where positions are rotary."""
-        everything = torch.arange(features.grid.num_tokens, device=query.device).expand(len(query), -1)
+        everything = torch.arange(features.grid.num_tokens, device=query.device).expand(query.shape[0], -1)
         ids = torch.cat([everything if features.keep is None else features.keep, query], 1)
         return rotation_of(self.flavor, features.grid, self.head_dim, ids, visible, num_prefix=num_prefix)
 
@@ -118,7 +118,7 @@ class MaskedDecoder(nn.Module):
         """The decoder's own class token where it has one, else the backbone's prefix tokens, embedded."""
         if self.cls_token is None or self.cls_pos_embed is None:
             return self.embed(features.prefix)
-        return (self.cls_token + self.cls_pos_embed).expand(len(features.tokens), -1, -1)
+        return (self.cls_token + self.cls_pos_embed).expand(features.tokens.shape[0], -1, -1)
 
 
 def _token(width: int, *, zero: bool = False) -> nn.Parameter:

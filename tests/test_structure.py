@@ -14,7 +14,10 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS, MAX_NESTING = 500, 60, 10, 4
 TABLES_OF_FACTS = ("zoo/cards/", "zoo/recipes/")
 # Each of these is imported in one place, so that the rest of the zoo runs without it.
-ONE_FILE_ONLY = ["decord", "triton", "mamba_ssm", "causal_conv1d", "transformers", "huggingface_hub", "filelock"]
+ONE_FILE_ONLY = [
+    *("decord", "triton", "mamba_ssm", "causal_conv1d", "transformers", "huggingface_hub", "filelock"),
+    *("onnx", "onnxscript", "onnxruntime"),
+]
 CREATORS = {"create_model", "create_backbone", "create_tokenizer"}
 LIGHTNING_ALLOWED = ("zoo/data/datamodule.py", "zoo/training/", "benchmarks/speed/")
 

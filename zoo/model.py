@@ -197,7 +197,7 @@ class VideoModel(nn.Module):
         return anticipate(
             features,
             partial(self.decoder, mask_token=FUTURE_TOKEN),
-            features.tokens.new_full((len(video),), form.seconds),
+            form.seconds,
             fps=form.fps,
             tubelet_frames=self.backbone.tubelet[0],
         )

@@ -271,7 +271,7 @@ def create_model(
     """
     if isinstance(name, str) and name.startswith(PUSHED):
         # The weights come with it, also when nobody asks for them.
-        name, path = _pushed(name)
+        name, path = pushed(name)
         pretrained, checkpoint_path = False, checkpoint_path or path
     architecture, card = _named(name, pretrained=pretrained)
     filled_by = card if pretrained else None
@@ -414,8 +414,16 @@ def _fill(
             raise CheckpointError(local, f"{reason}. With num_classes the model gets an untrained one")
 
 
-def _pushed(name: str) -> tuple[str, Path]:
-    """Architecture and file of what `zoo push` wrote."""
+def pushed(name: str) -> tuple[str, Path]:
+    """Architecture and file of what `zoo push` wrote.
+
+    Args:
+        name: "local-dir:" and a folder, or "hf-hub:" and user/name.
+
+    Raises:
+        PushError: when there is none.
+        CheckpointError: when its weights are damaged.
+    """
     from zoo import push  # which knows this file
 
     path, saved = (push.read_hub if name.startswith(push.HUB_PREFIX) else push.read_folder)(name)

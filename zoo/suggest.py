@@ -16,17 +16,24 @@ class UnknownNameError(KeyError, ValueError):
         return Exception.__str__(self)
 
 
-def closest(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
-    """The `count` valid names most like `name`, best first."""
+# Below this likeness (difflib's, 0 to 1) a name is no slip of the pen; tables up to this length are then shown whole.
+ALIKE, FEW = 0.5, 30
+
+
+def closest(name: str, valid: Iterable[str], count: int = 3, *, cutoff: float = 0.0) -> list[str]:
+    """The `count` valid names most like `name`, best first, of those that are as like as `cutoff`."""
     names = list(valid)
     alike = [it for it in names if it.lower() == name.lower()]
-    near = difflib.get_close_matches(name.lower(), names, n=count, cutoff=0.0)
+    near = difflib.get_close_matches(name.lower(), names, n=count, cutoff=cutoff)
     return list(dict.fromkeys([*alike, *near]))[:count]
 
 
 def unknown(what: str, name: str, valid: Iterable[str]) -> UnknownNameError:
     """The error for a name that is not among the valid ones."""
-    near = closest(name, valid)
+    names = list(valid)
+    if 0 < len(names) <= FEW and not closest(name, names, cutoff=ALIKE):
+        return UnknownNameError(f"unknown {what} {name!r}; valid: {', '.join(names)}")
+    near = closest(name, names)
     hint = f"; did you mean {' or '.join(repr(it) for it in near)}?" if near else "; there is none at all"
     return UnknownNameError(f"unknown {what} {name!r}{hint}")
 

@@ -44,7 +44,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Time, and show; 1 when a setting could not be timed."""
+    """Time, and show; 1 when a setting could not be timed.
+
+    A decoder that nobody asked for and that cannot read these videos at all is only said to be unable.
+    """
     from rich.console import Console
 
     from benchmarks.data_tools.listing import listing_of
@@ -68,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_report(listing.name, arguments.network, plan, len(records), speeds)))  # noqa: T201
     else:
         _show(Console(), plan, speeds, f"{len(records):,} videos of {listing.name} for {arguments.network}", missing)
-    return int(any(speed.error for speed in speeds))
+    able = {speed.setting.decoder for speed in speeds if speed.rounds}
+    wrong = [speed for speed in speeds if speed.error and (arguments.decoders or speed.setting.decoder in able)]
+    return int(bool(wrong) or not able)
 
 
 def _spec(network: str, listing: "Listing") -> "ClipSpec":
@@ -135,7 +140,8 @@ def _show(console: Any, plan: "Plan", speeds: "Sequence[Speed]", title: str, mis
     for column in ("workers", "clips per s", "slowest to fastest of " + str(plan.rounds), "videos that failed"):
         table.add_column(column, justify="right")
     for speed in speeds:
-        numbers = (f"{speed.median:,.1f}", f"{speed.low:,.1f} to {speed.high:,.1f}") if speed.rounds else ("–", "–")
+        measured = f"{speed.median:,.1f}", f"{speed.low:,.1f} to {speed.high:,.1f}"
+        numbers = measured if speed.rounds else ("not able", "–")
         table.add_row(speed.setting.decoder, str(speed.setting.workers), *numbers, str(speed.failures))
     console.print(table)
     for speed in speeds:

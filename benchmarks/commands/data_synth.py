@@ -33,18 +33,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the data set, read it back, and say what is in its lists.
 
     Raises:
+        UnknownNameError: for an unknown suite.
         SynthError: for options that make no data set, and a folder that holds something else.
+        FolderError: for a folder that cannot be written to.
     """
-    from benchmarks.suites.table import SUITES, get_suite
+    from benchmarks.suites.table import SUITES
 
     if arguments.suite is None:
         print("\n".join(name for name, suite in SUITES.items() if suite.layout))  # noqa: T201
         return 0
-    suite = get_suite(arguments.suite)
 
     from benchmarks.layout import Plan, SynthError
     from benchmarks.synth import write_suite
-    from zoo.suggest import UnknownNameError
+    from zoo.suggest import UnknownNameError, unknown
+
+    if arguments.suite not in SUITES:
+        raise unknown("suite", arguments.suite, [name for name, suite in SUITES.items() if suite.layout])
+    suite = SUITES[arguments.suite]
 
     if arguments.out is None:
         raise SynthError("where should it go? Name a new folder: --out DIR")

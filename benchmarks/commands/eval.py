@@ -31,7 +31,7 @@ kept and read again by the next probe; delete their folder when it is no longer 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """What the command understands."""
-    parser.add_argument("name", metavar="NAME", help="architecture, or released weights")
+    parser.add_argument("name", metavar="NAME", help="architecture, released weights, or local-dir:FOLDER")
     parser.add_argument("--suite", required=True, metavar="S", help="videos and tasks")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the suite's official files")
     parser.add_argument("--task", default="", metavar="T", help="where a suite has several")
@@ -50,10 +50,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weight-decays", default="", metavar="N,N", help="likewise, each with every rate")
     parser.add_argument("--features", type=Path, metavar="DIR", help="features of frozen networks (OUT/features)")
     parser.add_argument("--budget", default="quick", metavar="{smoke,quick,full}", help="how long to train (quick)")
-    parser.add_argument("--views", default="", metavar="NAME", help="test views of a paper, such as videomae_k400")
+    parser.add_argument("--views", default="", metavar="NAME", help="test views of a paper, see below")
     parser.add_argument("--clips", type=positive, metavar="N", help="temporal clips per video")
     parser.add_argument("--crops", type=positive, metavar="N", help="spatial crops per clip")
-    parser.add_argument("--merge", default="", metavar="RULE", help="such as mean-of-softmax or mean-of-logits")
+    parser.add_argument("--merge", default="", metavar="RULE", help="how views become one answer, see below")
     parser.add_argument("--tolerate", default="0", metavar="N|PERCENT", help="videos that may fail (0)")
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N videos only; never a headline")
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="views per device and step (16)")
@@ -67,6 +67,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=counting, default=0, metavar="N", help="of fresh weights and training (0)")
     parser.add_argument("--out", type=Path, default=Path("runs/eval"), metavar="DIR", help="(runs/eval)")
     parser.add_argument("--dry-run", action="store_true", help="print the protocol as a table and leave")
+
+
+def names() -> str:
+    """Views and merge rules by name, for the help."""
+    from benchmarks.views import VIEWS
+    from zoo.training.predictions import MERGE_RULES
+
+    lines = [f"  {name:24} {it.clips} x {it.crops}, {it.sampling}, {it.rule}" for name, it in VIEWS.items()]
+    return "\n".join(["views (clips x crops, frames, merge rule):", *lines, f"merge rules: {', '.join(MERGE_RULES)}"])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,11 +96,15 @@ def run(arguments: argparse.Namespace) -> int:
     first = is_first_process()
     # What goes into a pipe or a file must keep every entry on one line.
     console = Console(width=None if sys.stdout.isatty() else 250, quiet=not first)
-    one = resolve(request, progress=first and sys.stderr.isatty())
+    one = resolve(request, progress=first and sys.stderr.isatty(), writes=not arguments.dry_run)
     if arguments.dry_run:
         console.print(protocol_table(one))
         return 0
-    told = evaluate(one, progress=first and sys.stderr.isatty())
+    try:
+        told = evaluate(one, progress=first and sys.stderr.isatty())
+    except KeyboardInterrupt:
+        kept = f"what was computed is kept in {request.out}; the same command goes on from there"
+        raise KeyboardInterrupt(kept) from None
     _show(console, one, told)
     return int(len(told.result.failed) > one.tolerated)
 

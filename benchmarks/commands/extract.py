@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.commands.models import named_model
+
 if TYPE_CHECKING:
     from benchmarks.suite import Task
     from zoo.card import ClipSpec
@@ -61,15 +63,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the features of each list and say where."""
     from benchmarks.feature_files import videos_of, write_arrays, write_twlvi
     from zoo.data.datamodule import VideoDataModule
+    from zoo.folders import require_writable
     from zoo.training.feature_cache import cached_features
     from zoo.training.features import check_accelerator, device_of
 
     _check(arguments)
     check_accelerator(arguments.accelerator)
     task, lists = _lists(arguments)
-    model = _model(arguments)
+    model = named_model(arguments.name, checkpoint=arguments.checkpoint, random=arguments.random, num_classes=0)
     _check_layers(_layers(arguments.layers), model.backbone.depth)
     spec = _clip(model, task, arguments)
+    if arguments.pool == "cls":
+        _check_class_token(model, spec)
+    require_writable("--out", arguments.out)
     bank_form = arguments.form == "bank"
     for wanted in lists:
         data = VideoDataModule(
@@ -135,6 +141,20 @@ def _check_layers(layers: list[int] | None, depth: int) -> None:
         raise ExtractError(f"--layers {wrong[0]}: there is no such block; this network has blocks 0 to {depth - 1}")
 
 
+def _check_class_token(model: "VideoModel", spec: "ClipSpec") -> None:
+    """Look at the tokens of an empty clip: nothing else tells whether a network has a class token.
+
+    Raises:
+        ExtractError: if it has none.
+    """
+    import torch
+
+    with torch.no_grad():
+        features = model.backbone.eval().forward_features(torch.zeros(1, 3, spec.num_frames, *[spec.img_size] * 2))
+    if not features.prefix.shape[1]:
+        raise ExtractError("--pool cls: this network has no class token; choose --pool mean or none")
+
+
 def _lists(arguments: argparse.Namespace) -> "tuple[Task | None, list[Wanted]]":
     """The task of the suite, if there is one, and the lists."""
     from benchmarks.suites.table import get_suite
@@ -155,27 +175,6 @@ def _lists(arguments: argparse.Namespace) -> "tuple[Task | None, list[Wanted]]":
         Wanted(names.get(split, split), videos.records(task.name, split), videos.classes(task.name))
         for split in arguments.split or suite.splits
     ]
-
-
-def _model(arguments: argparse.Namespace) -> "VideoModel":
-    """The network with the weights that were asked for.
-
-    Raises:
-        ExtractError: for an architecture without weights.
-    """
-    import torch
-
-    from zoo.registry import create_model, list_models
-
-    if arguments.name in list_models() and not (arguments.checkpoint or arguments.random):
-        raise ExtractError(
-            f"{arguments.name} is an architecture without weights; name released ones (zoo list --pretrained), a file "
-            "with --checkpoint, or say --random"
-        )
-    pretrained = not (arguments.checkpoint or arguments.random)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return create_model(arguments.name, pretrained=pretrained, checkpoint_path=arguments.checkpoint, num_classes=0)
 
 
 def _clip(model: "VideoModel", task: "Task | None", arguments: argparse.Namespace) -> "ClipSpec":

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.processes import fresh_processes
+from zoo.data.watch import Watch
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -45,13 +46,13 @@ class _Worker:
         self.pipe, theirs = fresh.Pipe()
         self.process = fresh.Process(target=_work, args=(theirs, function), daemon=True)
         self.item: Any = None
-        self.busy, self.until, self.limit_s = False, 0.0, 0.0
+        self.busy, self.limit_s, self.watch = False, 0.0, Watch()
         self.process.start()
         theirs.close()  # so that a dead process shows as the end of the stream
 
     def start(self, item: Any, limit_s: float) -> None:
         self.item, self.busy = item, True
-        self.limit_s, self.until = limit_s, time.monotonic() + limit_s + GRACE_S
+        self.limit_s, self.watch = limit_s, Watch()
         self.pipe.send(item)
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -73,7 +74,7 @@ class _Worker:
                 return Answer(self.item, None, _death(self.process.exitcode))
             self.busy = False
             return Answer(self.item, made, lost)
-        if time.monotonic() > self.until:
+        if self.watch.seconds() > self.limit_s + GRACE_S:
             return Answer(self.item, None, f"not done within the limit of {self.limit_s:g} s; its process was ended")
         return None
 
@@ -122,7 +123,8 @@ def each(
         function: at the top of a module; it and what it takes and returns can be pickled.
         items: what it is applied to, handed out in this order.
         jobs: processes, at least 1.
-        limit_s: seconds that an item may take; past them (and a short grace) its process is killed.
+        limit_s: seconds that an item may take, those of a stopped machine left out; past them (and a short grace) its
+            process is killed.
     """
     waiting = list(reversed(items))
     workers: list[_Worker] = []

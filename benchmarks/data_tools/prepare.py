@@ -16,6 +16,7 @@ from benchmarks.data_tools.listing import Listing
 from benchmarks.data_tools.options import DataError
 from benchmarks.data_tools.pool import Answer, each, shown
 from zoo.data.decode import DecodeError, Limits
+from zoo.data.images import SUFFIXES as IMAGES
 from zoo.data.transcode import PARTIAL, Encoding, TranscodeError, transcode
 
 KIND = "zoo data prepare"
@@ -102,7 +103,7 @@ def targets(listing: Listing, out: Path) -> dict[str, Path]:
     """Name -> file of the copy of every video.
 
     Raises:
-        DataError: a copy would replace an original or another copy, or an original lies outside the root.
+        DataError: a copy would replace an original or another copy, an original lies outside the root, or is an image.
     """
     if out.resolve() == listing.root.resolve():
         raise DataError(f"--out {str(out)!r} is the folder of the originals; choose another one")
@@ -112,7 +113,10 @@ def targets(listing: Listing, out: Path) -> dict[str, Path]:
     for name in paths:
         if os.path.isabs(name):
             raise DataError(f"{name!r} lies outside {str(listing.root)!r}; name a --root that holds all videos")
-        copy = os.path.splitext(name)[0] + ".mp4"
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in IMAGES:
+            raise DataError(f"{name!r} is an image; only videos are prepared")
+        copy = f"{stem}.mp4"
         if copy in taken:
             raise DataError(f"{taken[copy]!r} and {name!r} would both become {copy!r}; prepare them in two folders")
         taken[copy], found[name] = name, out / copy

@@ -16,6 +16,7 @@ from heads.attentive import AttentiveHead
 from zoo.card import Classifier, ClipSpec
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
+from zoo.training.features import device_of
 from zoo.training.log import OnStep
 from zoo.training.predictions import ATTENDED, MEAN, SOFTMAX
 from zoo.training.probe import ProbeRecipe, probe, score
@@ -69,7 +70,7 @@ def run(
         seed: of weights that start fresh, order and held-out videos.
         run_dir: folder for the trained model, which is kept where it answers from one clip and its last block.
         on_step: called with the step and its values.
-        accelerator: where features are computed, in Lightning's words.
+        accelerator: where features and the head are computed, in Lightning's words.
         features: folder that keeps features on disk; None keeps them in memory.
         progress: show bars.
     """
@@ -84,7 +85,16 @@ def run(
         features=features,
         progress=progress,
     )
-    found = fit(whole, source, settings, spec=data.spec, seed=seed, on_step=on_step, progress=progress)
+    found = fit(
+        whole,
+        source,
+        settings,
+        spec=data.spec,
+        seed=seed,
+        on_step=on_step,
+        progress=progress,
+        device=device_of(accelerator),
+    )
     if found.model is not None:
         keep_model(found.model, data, run_dir)
     return outcome_of(found, data, source, seconds=time.perf_counter() - start)
@@ -99,6 +109,7 @@ def fit(
     seed: int,
     on_step: OnStep | None = None,
     progress: bool = False,
+    device: str = "cpu",
 ) -> Fitted:
     """The head trained on a bank.
 
@@ -110,6 +121,7 @@ def fit(
         seed: of weights that start fresh, order and held-out videos.
         on_step: called with the step and its values.
         progress: show bars.
+        device: where the head learns.
     """
     train, test, clips, crops = source.train, source.test, spec.clips, spec.crops
     joins = settings.across_segments and clips > 1 and train.targets is None
@@ -125,8 +137,9 @@ def fit(
             blocks=settings.blocks,
         )
 
-    found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step, progress=progress)
+    found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step, progress=progress, device=device)
     scores = score(found.head, test, batch_size=settings.recipe.batch_size)
+    found.head.cpu()
     model = None
     if not joins and settings.layers is None:  # a model looks at one clip, with its last block
         form = Classifier(

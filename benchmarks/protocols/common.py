@@ -1,5 +1,6 @@
 """What protocols share: the model to start from, features of a frozen backbone, the model and outcome to keep."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,14 @@ import torch
 
 from backbones.contract import Pool
 from benchmarks.protocols.outcome import Outcome
+from benchmarks.provenance import Provenance, now
+from benchmarks.results import Identity, Result
 from heads.attentive import AttentiveHead
 from heads.linear import LinearHead
 from zoo.batch import Unread
 from zoo.card import Classifier
 from zoo.checkpoints import save_checkpoint
+from zoo.data.cache import decoder_version
 from zoo.data.datamodule import VideoDataModule
 from zoo.data.loading import Failure, require_few
 from zoo.model import VideoModel
@@ -181,3 +185,45 @@ def outcome(
         seconds=seconds,
         details=details,
     )
+
+
+def begun(identity: Identity, settings: dict[str, Any], told: Provenance, *, decoder: str) -> Result:
+    """A result with the circumstances of a run and nothing measured yet.
+
+    Args:
+        identity: what is run.
+        settings: every setting behind it.
+        told: the circumstances.
+        decoder: which reads the clips.
+    """
+    return Result(
+        identity=identity,
+        settings=settings,
+        metrics={},
+        device=told.device,
+        versions=told.versions,
+        decoder=decoder_version(decoder),
+        commit=told.commit,
+        command=told.command,
+        created=now(),
+    )
+
+
+def keep_weights(run_dir: Path, folder: Path, stem: str) -> str:
+    """Move a trained model out of the folder of its run; "" where the protocol left none.
+
+    Args:
+        run_dir: folder of the run.
+        folder: of the results; the model goes to its `weights`.
+        stem: name of the file.
+
+    Returns:
+        The file, relative to `folder`.
+    """
+    made = run_dir / MODEL_FILE
+    if not made.exists():
+        return ""
+    kept = folder / "weights" / f"{stem}.safetensors"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(made, kept)
+    return kept.relative_to(folder).as_posix()

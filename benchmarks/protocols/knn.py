@@ -10,6 +10,7 @@ from benchmarks.protocols.outcome import Outcome
 from heads.knn import KNN
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
+from zoo.training.features import device_of
 from zoo.training.log import OnStep
 from zoo.training.probe import score
 
@@ -50,7 +51,7 @@ def run(
         seed: of weights that start fresh.
         run_dir: unused, because nothing is trained.
         on_step: called once, when the features are there.
-        accelerator: where features are computed, in Lightning's words.
+        accelerator: where features and distances are computed, in Lightning's words.
         features: folder that keeps features on disk; None keeps them in memory.
         progress: show bars.
     """
@@ -70,6 +71,8 @@ def run(
         on_step(1, {"step": 1})
     k = min(settings.k, len(train.labels))
     head = KNN(whole.num_classes, pool="mean", k=k, temperature=settings.temperature)
-    scores = score(head.fit(train.tokens[:, 0], train.labels), test, batch_size=head.chunk)
+    device = device_of(accelerator)
+    head.fit(train.tokens[:, 0].to(device), train.labels.to(device))
+    scores = score(head, test, batch_size=head.chunk)
     found = Fitted(None, scores, [], {"k": k})
     return outcome_of(found, data, source, seconds=time.perf_counter() - start)

@@ -15,7 +15,7 @@ from heads.linear import LinearHead
 from zoo.card import Classifier
 from zoo.data.datamodule import VideoDataModule
 from zoo.model import VideoModel
-from zoo.training.features import FeatureBank
+from zoo.training.features import FeatureBank, device_of
 from zoo.training.log import OnStep
 from zoo.training.predictions import MEAN, SOFTMAX
 from zoo.training.probe import ProbeRecipe, fold_standardization, probe, score
@@ -58,7 +58,7 @@ def run(
         seed: of weights that start fresh, order and held-out videos.
         run_dir: folder for the trained model.
         on_step: called with the step and its values.
-        accelerator: where features are computed, in Lightning's words.
+        accelerator: where features and the layer are computed, in Lightning's words.
         features: folder that keeps features on disk; None keeps them in memory.
         progress: show bars.
     """
@@ -72,7 +72,16 @@ def run(
         features=features,
         progress=progress,
     )
-    found = fit(whole, source.train, source.test, settings, seed=seed, on_step=on_step, progress=progress)
+    found = fit(
+        whole,
+        source.train,
+        source.test,
+        settings,
+        seed=seed,
+        on_step=on_step,
+        progress=progress,
+        device=device_of(accelerator),
+    )
     if found.model is not None:
         keep_model(found.model, data, run_dir)
     return outcome_of(found, data, source, seconds=time.perf_counter() - start)
@@ -87,6 +96,7 @@ def fit(
     seed: int,
     on_step: OnStep | None = None,
     progress: bool = False,
+    device: str = "cpu",
 ) -> Fitted:
     """The layer trained on a bank.
 
@@ -98,6 +108,7 @@ def fit(
         seed: of weights that start fresh, order and held-out videos.
         on_step: called with the step and its values.
         progress: show bars.
+        device: where the layer learns.
     """
     pool, dim, num_classes = whole.pool, whole.embed_dim, whole.num_classes
     mean, std = train.tokens.mean((0, 1)), train.tokens.std((0, 1)).clamp(min=EPSILON)
@@ -110,9 +121,10 @@ def fit(
         seed=seed,
         on_step=on_step,
         progress=progress,
+        device=device,
     )
     scores = score(found.head, scaled[1], batch_size=settings.recipe.batch_size)
-    fold_standardization(found.head.get_submodule("linear"), mean, std)
+    fold_standardization(found.head.cpu().get_submodule("linear"), mean, std)
     head = LinearHead(dim, num_classes, pool=pool)
     head.load_state_dict(found.head.state_dict())
     rule = SOFTMAX if scores.targets is None else MEAN

@@ -9,7 +9,7 @@ videos, at least one; the seed of the draw; and that a head's learning rate is c
 import copy
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from zoo.data.datamodule import VideoDataModule
 from zoo.data.records import Record
 from zoo.model import VideoModel
 from zoo.seeds import seed_of
-from zoo.training.features import FeatureBank
+from zoo.training.features import FeatureBank, device_of
 from zoo.training.log import OnStep
 
 SHARES = (0.05, 0.1, 0.5)
@@ -135,7 +135,8 @@ def run(
         raise ValueError("these settings were made for another training list; make them anew with settings_for")
     source = _features(whole, data, settings, chosen, accelerator=accelerator, features=features, progress=progress)
     parts = [source._replace(train=_of(source.train, rows)) for rows in chosen]
-    found = [_fit(whole, part, settings, data, seed=seed, on_step=on_step, progress=progress) for part in parts]
+    options: dict[str, Any] = {"seed": seed, "on_step": on_step, "progress": progress, "device": device_of(accelerator)}
+    found = [_fit(whole, part, settings, data, options) for part in parts]
     outcomes = [outcome_of(it, data, source, seconds=time.perf_counter() - start) for it in found]
     accuracies = [it.accuracy for it in outcomes]
     middle = accuracies.index(statistics.median_low(accuracies))
@@ -192,16 +193,9 @@ def _details(
 
 
 def _fit(
-    whole: VideoModel,
-    source: Banks,
-    settings: Settings,
-    data: VideoDataModule,
-    *,
-    seed: int,
-    on_step: OnStep | None,
-    progress: bool,
+    whole: VideoModel, source: Banks, settings: Settings, data: VideoDataModule, options: Mapping[str, Any]
 ) -> Fitted:
-    options: dict[str, Any] = {"seed": seed, "on_step": on_step, "progress": progress}
+    """The head trained on a split; options are those that both kinds of heads take."""
     if isinstance(settings.probe, linear_probe.Settings):
         return linear_probe.fit(whole, source.train, source.test, settings.probe, **options)
     return attentive_probe.fit(whole, source, settings.probe, spec=data.spec, **options)

@@ -28,12 +28,17 @@ NATIVE_FOLDER = "BreakfastII_15fps_qvga_sync"
 LIST_FOLDERS = ("Breakfast", "data/Breakfast")
 SOURCE = "https://serre-lab.clps.brown.edu/resource/breakfast-actions-dataset/"
 
+# Of the release, and of copies of it.
+ENDINGS = (".avi", ".mp4", ".mkv", ".webm")
+
 NAME = re.compile(rf"(P[0-9]{{2}})-({'|'.join(CAMERAS)})-(P[0-9]{{2}}_({'|'.join(DISHES)})(?:_ch0)?)")
 FILE = re.compile(rf"P[0-9]{{2}}_({'|'.join(DISHES)})(_ch[01])?")
 
 
 def prepare(root: Path | None, progress: bool) -> Videos:
     """The videos in the release's folders (P03/cam01/P03_cereals.avi) or all in one (P03-cam01-P03_cereals.avi).
+
+    Copies in another container are read as well, where there is no AVI file.
 
     Args:
         root: holds `BreakfastII_15fps_qvga_sync` (or `videos`, or the videos themselves), and ViS4mer's `train.csv`
@@ -50,22 +55,26 @@ def prepare(root: Path | None, progress: bool) -> Videos:
     there = [path for path in tables.values() if path]
     if len(there) == 1:
         raise SuiteError(f"{str(there[0])!r} has no counterpart; keep both train.csv and test.csv, or neither")
-    notes: tuple[str, ...] = ()
     lists: dict[tuple[str, str], list[Record]] = {}
     flat = not any(folder.glob("P[0-9][0-9]/"))
+    pattern = "*" if flat else "P[0-9][0-9]/*/*"
+    ending = next((it for it in ENDINGS if any(folder.glob(f"{pattern}{it}"))), ENDINGS[0])
+    notes: tuple[str, ...] = ()
+    if ending != ENDINGS[0]:
+        notes = (f"copies that end in {ending}; the videos of the release end in .avi",)
     for split, path in tables.items():
         if path:
-            lists["dish", split], odd = _from_table(path, folder, flat=flat)
+            lists["dish", split], odd = _from_table(path, folder, ending, flat=flat)
             notes += odd
     if not lists:
-        lists = _from_folder(finder, folder, flat=flat)
-        notes = ("the lists were made from the folder, so a video that is not there is not missed",)
+        lists = _from_folder(finder, folder, f"{pattern}{ending}")
+        notes += ("the lists were made from the folder, so a video that is not there is not missed",)
     for records in lists.values():
         finder.check(records, folder)
     return ListedVideos(folder=folder, lists=lists, names={"dish": DISHES}, notes=notes)
 
 
-def _from_table(path: Path, folder: Path, *, flat: bool) -> tuple[list[Record], tuple[str, ...]]:
+def _from_table(path: Path, folder: Path, ending: str, *, flat: bool) -> tuple[list[Record], tuple[str, ...]]:
     """A list in ViS4mer's form, and what was odd about it."""
     table = read_table(path, columns=("file_name", "duration", "action", "class_id"), unique=("file_name",))
     records = []
@@ -74,24 +83,24 @@ def _from_table(path: Path, folder: Path, *, flat: bool) -> tuple[list[Record], 
         label = row.integer("class_id", high=len(DISHES) - 1)
         if row.choice("action", DISHES) != DISHES[label]:
             raise row.error("class_id", f"{label} is {DISHES[label]}, not {row.text('action')}")
-        records.append(Record(folder / _place(name, flat=flat), label, number))
+        records.append(Record(folder / f"{_place(name, flat=flat)}{ending}", label, number))
     return records, table.notes
 
 
 def _place(name: str, *, flat: bool) -> str:
-    """Path of a video of ViS4mer's name."""
+    """Path of a video of ViS4mer's name, without its ending."""
     person, camera, stem = name.split("-", 2)
-    return f"{name}.avi" if flat else f"{person}/{camera}/{stem}.avi"
+    return name if flat else f"{person}/{camera}/{stem}"
 
 
-def _from_folder(finder: Finder, folder: Path, *, flat: bool) -> dict[tuple[str, str], list[Record]]:
+def _from_folder(finder: Finder, folder: Path, pattern: str) -> dict[tuple[str, str], list[Record]]:
     """Lists by participant, of whatever videos are there.
 
     Raises:
         SuiteError: for a name that is not of the release, and where a list stays empty.
     """
     lists: dict[tuple[str, str], list[Record]] = {("dish", split): [] for split in SPLITS}
-    for path in sorted(folder.glob("*.avi" if flat else "P[0-9][0-9]/*/*.avi")):
+    for path in sorted(folder.glob(pattern)):
         person, stem = path.name[:3], path.stem.rsplit("-", 1)[-1]
         found = FILE.fullmatch(stem)
         if not found or not FIRST_PERSON <= int(person[1:]) <= LAST_PERSON:
@@ -130,7 +139,7 @@ def layout(plan: Plan) -> Layout:
             person, camera = f"P{people[turn // len(CAMERAS)]:02d}", CAMERAS[turn % len(CAMERAS)]
             name = f"{person}-{camera}-{person}_{DISHES[label]}{'_ch0' if camera == 'stereo' else ''}"
             rows.append((name, round(seconds), DISHES[label], label))
-            place = f"{NATIVE_FOLDER}/{_place(name, flat=False)}"
+            place = f"{NATIVE_FOLDER}/{_place(name, flat=False)}{ENDINGS[0]}"
             videos.append(video_of(place, label, seconds, test=split == "test"))
         files[f"{split}.csv"] = table_text(rows)
     return Layout(files=files, videos=tuple(videos), fps=4)

@@ -37,6 +37,8 @@ COLUMNS = (
 ANTICIPATION_S, FRAMES, RATE = 1.0, 32, 8
 OBSERVED_S = FRAMES / RATE
 TIME = r"[0-9]{2}:[0-5][0-9]:[0-5][0-9](\.[0-9]+)?"
+# Of the release, and of copies of it.
+ENDINGS = (".MP4", ".mp4", ".mkv", ".webm")
 SOURCE = "https://github.com/epic-kitchens/epic-kitchens-100-annotations"
 # The download script of the videos (epic-kitchens-download-scripts) makes a folder EPIC-KITCHENS.
 ANNOTATION_FOLDERS = ("epic-kitchens-100-annotations",)
@@ -124,7 +126,7 @@ def prepare(root: Path | None, progress: bool) -> Videos:
 
     Args:
         root: holds the annotation files (or `epic-kitchens-100-annotations` or `annotations` with them) and the videos,
-            as EPIC-KITCHENS/P01/videos/P01_01.MP4 or P01/P01_01.MP4.
+            as EPIC-KITCHENS/P01/videos/P01_01.MP4 or P01/P01_01.MP4, or copies of them in another container.
         progress: unused.
 
     Raises:
@@ -264,13 +266,20 @@ def _listed(
     people = {segment.participant for segment in (*found.train, *found.validation)}
     # The download script makes P01/videos; others put the videos straight into P01.
     places = {person: Path(person, "videos") for person in people if (folder / person / "videos").is_dir()}
+    stems = [
+        (places.get(segment.participant, Path(segment.participant)) / segment.video).as_posix()
+        for segment in (*found.train, *found.validation)
+    ]
+    _, ending = finder.place(stems, [folder.relative_to(finder.root).as_posix()], ENDINGS)
+    if ending != ENDINGS[0]:
+        notes += (f"copies that end in {ending}; the videos of the release end in {ENDINGS[0]}",)
     lists = {}
     for task, key in KEYS.items():
         labels = {name: label for label, name in enumerate(classes[task])}
         for split in SPLITS:
             lists[task, split] = [
                 Record(
-                    folder / places.get(segment.participant, Path(segment.participant)) / f"{segment.video}.MP4",
+                    folder / places.get(segment.participant, Path(segment.participant)) / f"{segment.video}{ending}",
                     labels[key(segment)],
                     row,
                     spans(segment, found),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from backbones import mamba_mixer
-from backbones.mamba_mixer import STEPS, MambaMixer, SsmOptions, causal_conv, draw_steps
+from backbones.mamba_mixer import STEPS, MambaMixer, SsmOptions, draw_steps
 from backbones.ops.selective_scan import bidirectional_scan, selective_scan
 from tests.support import assert_parity, load, part
 from zoo.cards.videomamba import VIDEO
@@ -103,25 +103,12 @@ def test_fixtures_catch_mistakes_of_direction(mistake, monkeypatch):
     assert error > 0.05 * tensors["output64/y"].abs().max()
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("taps", [2, 4])
-def test_causal_conv_is_a_sum_over_the_token_and_those_before_it(reverse, taps):
-    x, weight, bias = torch.randn(2, 7, 5), torch.randn(5, 1, taps), torch.randn(5)
-    expected = bias.repeat(2, 7, 1)
-    for token in range(7):
-        for lag in range(taps):
-            source = token + lag if reverse else token - lag
-            if 0 <= source < 7:
-                expected[:, token] += weight[:, 0, taps - 1 - lag] * x[:, source]
-    torch.testing.assert_close(causal_conv(x, weight, bias, reverse=reverse), expected)
-
-
 def test_backward_direction_equals_the_forward_one_on_the_flipped_sequence():
     mixer = MambaMixer(16)
     torch.nn.init.normal_(mixer.anticausal.dt_proj.weight)
     mixer.causal.load_state_dict(mixer.anticausal.state_dict())
     x = torch.randn(2, 11, 32)
-    ahead, back = mixer.causal(x.flip(1)), mixer.anticausal(x)
+    ahead, back = mixer.causal(x.flip(1), "auto"), mixer.anticausal(x, "auto")
     y = selective_scan(ahead, delta_softplus=True)
     y_back = selective_scan(back, delta_softplus=True, reverse=True)
     torch.testing.assert_close(y_back, y.flip(-1))

@@ -2,6 +2,7 @@ import importlib
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from benchmarks import cli, compare
 from zoo import create_model, save_checkpoint
 from zoo.cards import ARCHITECTURES
 from zoo.data.encode import write_video
+from zoo.training.checkpoint import Interrupted
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,6 +117,16 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(capsys, monkeypatch):
     status, _, err = call(capsys, "compare", "vit_pico")
     assert status == 130
     assert "interrupted" in err
+
+
+def test_a_training_that_stopped_says_what_it_kept_and_how_to_go_on(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise Interrupted(signal.SIGTERM, Path("runs/x/last.ckpt"))
+
+    monkeypatch.setattr(compare, "compare", interrupted)
+    status, _, err = call(capsys, "compare", "vit_pico")
+    assert status == 128 + signal.SIGTERM
+    assert "zoo: interrupted: stopped by SIGTERM; run the same command again to go on from runs/x/last.ckpt\n" in err
 
 
 def test_errors_of_our_own_keep_their_traceback(capsys, monkeypatch):

@@ -9,10 +9,12 @@ from rich.console import Console
 
 from benchmarks import session
 from benchmarks.session import Request, RequestError, open_session, with_classes
-from benchmarks.suite import Task
+from benchmarks.suite import SuiteError, Task
 from benchmarks.suites import table
 from benchmarks.systems import SizeError
 from tests.benchmarks.tiny_suite import SUITE, TinyVideos
+from zoo.folders import FolderError
+from zoo.suggest import UnknownNameError
 
 
 def test_a_request_comes_back_from_its_folder(tmp_path):
@@ -72,7 +74,7 @@ def test_the_smoke_budget_takes_the_small_rendering(tmp_path, monkeypatch):
 def test_a_place_that_cannot_be_written_to_is_named_with_its_option(tmp_path, option):
     (tmp_path / "file").write_text("")
     places = {"out": tmp_path / "out", "cache": tmp_path / "cache", option: tmp_path / "file"}
-    with pytest.raises(RequestError, match=f"--{option} .*file: .*; give a folder that can be written to"):
+    with pytest.raises(FolderError, match=f"--{option} .*file: .*; give a folder that can be written to"):
         open_session(Request(names=("vit_pico",), **places), Console(quiet=True))
 
 
@@ -103,6 +105,17 @@ def test_a_folder_of_videos_that_is_not_there_is_told(tmp_path):
     asked = Request(names=("vit_pico",), data=tmp_path / "none", out=tmp_path / "out", cache=tmp_path / "cache")
     with pytest.raises(RequestError, match=r"--data .*none: there is no such folder; it should hold the files of"):
         open_session(asked, Console(quiet=True))
+    with pytest.raises(SuiteError, match="coin needs the folder with its videos and lists, --data FOLDER"):
+        open_session(replace(asked, suite="coin", data=None), Console(quiet=True))
+
+
+def test_one_task_of_a_suite_can_be_compared_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(table.SUITES, "digits", SUITE)
+    asked = Request(names=("vit_pico",), task=SUITE.tasks[-1].name, out=tmp_path, cache=tmp_path / "cache")
+    assert [it.name for it in open_session(asked, Console(quiet=True)).suite.tasks] == [SUITE.tasks[-1].name]
+    assert f"--task {asked.task}" in asked.command
+    with pytest.raises(UnknownNameError, match="unknown task 'nothing'"):
+        open_session(replace(asked, task="nothing"), Console(quiet=True))
 
 
 def test_a_comparison_says_which_tasks_it_leaves_out_and_announces_a_rendering_only_where_there_is_one(
@@ -114,7 +127,7 @@ def test_a_comparison_says_which_tasks_it_leaves_out_and_announces_a_rendering_o
     for url in ("", "https://example.org"):
         monkeypatch.setitem(table.SUITES, "digits", replace(SUITE, tasks=(*SUITE.tasks, values), url=url))
         text = io.StringIO()
-        open_session(asked, Console(file=text, width=200))
+        open_session(replace(asked, data=tmp_path if url else None), Console(file=text, width=200))
         said[url] = text.getvalue()
     assert all("left out, because they ask for values and not for classes: likes\n" in it for it in said.values())
     assert ["rendered" in it for it in said.values()] == [True, False]

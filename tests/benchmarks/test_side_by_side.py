@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.formats import latex, markdown
 from benchmarks.results import Result, digest
 from benchmarks.session import RequestError
 from benchmarks.side_by_side import Stored, side_by_side
@@ -75,3 +76,20 @@ def test_every_suite_has_a_table_of_its_own(tmp_path):
     tables = side_by_side([Stored(other, told.store), Stored(one, told.store)]).tables
     results = [[one for cells in it.cells.values() for cell in cells.values() for one in cell.results] for it in tables]
     assert [{one.identity.suite for one in each} for each in results] == [{"digits"}, {"digits_smoke"}]
+
+
+def test_a_tolerated_score_is_shown_with_a_mark_and_the_number_of_videos_it_lacks(tmp_path):
+    told = story(tmp_path, systems=("a",))
+    one = next(one for one in told.results if one.identity.kind == "evaluate")
+    broken = replace(one, n_evaluated=one.n_expected - 2, failed=["x.mp4: cut short", "y.mp4: cut short"])
+    name = f"a, {start_words(one.identity.init)} on {one.identity.task}"
+    for tolerated, shown in ((1, False), (2, True)):
+        result = replace(broken, details={**one.details, "tolerated": tolerated})
+        (table,) = side_by_side([Stored(result, told.store)]).tables
+        assert ("incomplete: 2 failed" in markdown(table)) != shown
+        assert (f"tolerate: {name} 2 of {one.n_expected}." in markdown(table)) == shown
+        assert (")†" in markdown(table)) == shown
+        assert ("$^\\dagger$" in latex(table)) == shown
+        assert ("incomplete" in latex(table)) != shown
+    (table,) = side_by_side([Stored(one, told.store)]).tables
+    assert "†" not in markdown(table)

@@ -42,11 +42,28 @@ def test_predicted_tokens_come_after_those_of_the_clip():
     assert torch.equal(found.keep, torch.cat([seen.keep, query], 1))
 
 
+@pytest.mark.parametrize(("seconds", "num_frames"), [(0.0, None), (0.24, 4), (1.0, None), (1.3, 6)])
+def test_one_time_for_all_clips_is_that_time_for_each(seconds, num_frames):
+    tokens = torch.randn(3, 12, 4)
+    features = Features(tokens, tokens[:, :0], GRID, None)
+
+    def predict(seen, query):
+        return seen.tokens.mean(1, keepdim=True) + query[..., None]
+
+    options = {"fps": 8, "tubelet_frames": 2, "num_frames": num_frames}
+    one, each = (anticipate(features, predict, it, **options) for it in (seconds, torch.full((3,), seconds)))
+    assert one.grid == each.grid
+    assert torch.equal(one.keep, each.keep)
+    assert torch.equal(one.tokens, each.tokens)
+
+
 def test_what_cannot_be_anticipated_is_refused():
     with pytest.raises(ValueError, match="3 frames ahead are not whole tubelets of 2"):
         future_query(GRID, torch.tensor([1.0]), fps=8, tubelet_frames=2, num_frames=3)
     with pytest.raises(ValueError, match=r"got times of \[-1\.0\] seconds"):
         future_query(GRID, torch.tensor([-1.0]), fps=8, tubelet_frames=2)
+    with pytest.raises(ValueError, match=r"got times of -1\.0 seconds"):
+        future_query(GRID, -1.0, fps=8, tubelet_frames=2)
     tokens = torch.randn(1, 2, 4)
     dropped = Features(tokens, tokens[:, :0], GRID, torch.tensor([[0, 1]]))
     with pytest.raises(ValueError, match="some were dropped"):

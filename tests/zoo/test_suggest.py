@@ -18,6 +18,13 @@ def test_an_unknown_name_is_an_error_of_either_kind_and_reads_well(kind):
     assert str(error).startswith("unknown model 'videomea_base'; did you mean 'videomae_base' or ")
 
 
+def test_a_name_like_none_of_a_few_gets_all_of_them():
+    assert str(unknown("model", "qqqq", NAMES)) == f"unknown model 'qqqq'; valid: {', '.join(NAMES)}"
+    assert "did you mean" in str(
+        unknown("model", "qqqq", [f"{name}_{number}" for name in NAMES for number in range(9)])
+    )
+
+
 def test_a_table_without_names_says_so():
     assert str(unknown("tag", "x", [])) == "unknown tag 'x'; there is none at all"
 

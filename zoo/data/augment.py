@@ -27,8 +27,6 @@ POLICIES = (
     re.compile(rf"(original|originalr|v0|v0r|3a)(-mstd{NUMBER})?"),
 )
 ERASE_MODES = ("pixel", "rand", "const")
-# PySlowFast's `create_random_augment`, and timm: the longest absolute shift, as a share of the final side.
-SHIFT = 0.45
 
 Frames = UInt8[Tensor, "frames height width 3"]
 
@@ -47,7 +45,7 @@ def require_policy(policy: str) -> None:
 
 
 @lru_cache(maxsize=32)
-def policy_of(policy: str, side: int) -> Callable[[Image.Image], Image.Image]:
+def policy_of(policy: str) -> Callable[[Image.Image], Image.Image]:
     """Timm's transform for a policy, with the published options.
 
     Pictures are interpolated bicubically and filled up with grey (128), as in the video code named above; timm's own
@@ -55,9 +53,8 @@ def policy_of(policy: str, side: int) -> Callable[[Image.Image], Image.Image]:
 
     Args:
         policy: in timm's words.
-        side: side of the final crop in pixels; only absolute shifts look at it.
     """
-    options = {"translate_const": int(side * SHIFT), "interpolation": Image.Resampling.BICUBIC}
+    options = {"interpolation": Image.Resampling.BICUBIC}
     if policy.startswith("rand"):
         made = rand_augment_transform(policy, options)
     elif policy.startswith("augmix"):
@@ -67,16 +64,15 @@ def policy_of(policy: str, side: int) -> Callable[[Image.Image], Image.Image]:
     return made
 
 
-def restyle(frames: Frames, policy: str, *, side: int, generator: torch.Generator) -> Frames:
+def restyle(frames: Frames, policy: str, *, generator: torch.Generator) -> Frames:
     """Whole frames after a policy that is drawn once.
 
     Args:
         frames: the frames of the clip, not yet cropped, as published.
         policy: in timm's words, such as "rand-m7-n4-mstd0.5-inc1".
-        side: side of the final crop in pixels.
         generator: source of the random draws.
     """
-    transform, seed = policy_of(policy, side), seed_from(generator)
+    transform, seed = policy_of(policy), seed_from(generator)
     pictures = []
     for frame in frames.numpy():
         with borrowed(seed):

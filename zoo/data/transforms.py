@@ -124,7 +124,7 @@ def train_clip(
     """
     augment.check(spec)
     if augment.policy:
-        frames = restyle(frames, augment.policy, side=spec.img_size, generator=generator)
+        frames = restyle(frames, augment.policy, generator=generator)
     clip = _cropped(frames, spec, augment, generator)
     flip = augment.flip > 0 and torch.rand((), generator=generator).item() < augment.flip
     clip = clip.flip(3) if flip else clip

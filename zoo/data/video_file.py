@@ -4,14 +4,15 @@ import errno
 import io
 import os
 import stat
-import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float64
 
+from zoo.data.interrupts import HeldSignals
 from zoo.data.packets import PacketTable
+from zoo.data.watch import Watch
 
 # O_NONBLOCK: opening a FIFO returns at once. Neither flag exists on Windows.
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -57,7 +58,7 @@ class Limits:
         frame_pixels: largest height times width of one frame; 16.8 million is 4096 x 4096.
         output_pixels: largest frames x height x width of one answer, which takes three bytes each.
         packets: most packets of the video track; a million is 9 hours at 30 frames per second.
-        seconds: wall-clock time of one call.
+        seconds: time of one call; that of a machine that was stopped or asleep is not counted, see `zoo.data.watch`.
         kept_bytes: compressed bytes kept in memory between indexing and decoding; a larger track is read twice.
     """
 
@@ -120,8 +121,9 @@ class VideoIndex:
 class Source:
     """A regular file that FFmpeg reads through: no names, protocols or second files, and an end to waiting.
 
-    The read and seek methods must not raise: PyAV would hand the exception to whichever call checks for errors next.
-    Past the deadline the file ends, and the caller finds out with `check_time`.
+    The read and seek methods must not raise: PyAV would hand the exception to whichever call checks for errors next,
+    or to nobody. Past the deadline the file ends, and the caller finds out with `check_time`, which is also where a
+    Ctrl-C arrives that came while FFmpeg was at work.
     """
 
     name = "video"  # what FFmpeg is told: the content decides, never the name
@@ -132,18 +134,25 @@ class Source:
         status = os.fstat(self._file.fileno())
         self.stamp = (status.st_size, status.st_mtime_ns)
         self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._watch = Watch()
         self._failure = ""
+        self._signals = HeldSignals()
 
     def __enter__(self) -> "Source":
+        self._signals.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
+        self._signals.__exit__(*error)
 
     def check_time(self) -> None:
-        """Raise DecodeError when the deadline has passed or the file could not be read."""
-        if not self._failure and time.monotonic() > self._deadline:
+        """Raise DecodeError when the deadline has passed or the file could not be read, and what a signal raises."""
+        self._signals.deliver()
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        if not self._failure and self._watch.seconds() > self._seconds:
             self._failure = f"not done within the limit of {self._seconds:g} s"
         if self._failure:
             raise DecodeError(self.path, self._failure)
@@ -159,7 +168,7 @@ class Source:
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes; none at the end of the file, past the deadline and after a failure."""
         try:
-            self.check_time()
+            self._check_limits()
             return self._file.read(size) or b""
         except (OSError, ValueError, DecodeError) as error:
             self._failure = self._failure or str(error)

@@ -58,7 +58,7 @@ class FeatureBank:
             targets=None if self.targets is None else self.targets[views],
         )
 
-    def across_segments(self, clips: int, crops: int | None = None) -> "FeatureBank":
+    def across_segments(self, clips: int, crops: int) -> "FeatureBank":
         """The clips of each crop of a video as one view with all their tokens, for a head that looks at them at once.
 
         Published by V-JEPA (`attend_across_segments`). Views must lie as the data module gives them: those of a video
@@ -66,14 +66,14 @@ class FeatureBank:
 
         Args:
             clips: temporal clips per video.
-            crops: spatial crops per clip; None for as many as all videos have, which then are no windows of others.
+            crops: spatial crops per clip.
 
         Raises:
             ValueError: when the views of the videos are no such clips.
         """
-        if crops is None:
-            crops = self._crops(clips)
         joined = join_segments(self.features(), clips=clips, crops=crops)
+        if (self.rows.view(-1, clips * crops).diff(dim=1) != 0).any():
+            raise ValueError(f"the {clips * crops} views of a video do not lie together")
         rows = first_of_segments(self.rows, clips=clips, crops=crops)
         targets = None if self.targets is None else first_of_segments(self.targets, clips=clips, crops=crops)
         return replace(
@@ -86,17 +86,6 @@ class FeatureBank:
             views=count_views(rows),
             targets=targets,
         )
-
-    def _crops(self, clips: int) -> int:
-        """Crops per clip where every video has equally many views, all in one place."""
-        videos, counts = self.rows.unique_consecutive(return_counts=True)
-        views = int(counts.max()) if len(counts) else 0
-        if len(videos.unique()) < len(videos) or (counts != views).any() or clips < 1 or views % clips:
-            raise ValueError(
-                f"{clips} clips per video need views that lie together and are a multiple of {clips}; numbers of views "
-                f"found: {sorted(set(counts.tolist()))}"
-            )
-        return views // clips
 
     def features(self, views: Int64[Tensor, "some"] | slice = slice(None), device: str = "cpu") -> Features:
         """What a head takes."""

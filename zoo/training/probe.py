@@ -1,5 +1,6 @@
 """Train a head on features in memory, at the learning rate and weight decay that held-out training videos prefer."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -103,7 +104,8 @@ def split(bank: FeatureBank, held_out: float, seed: int) -> tuple[FeatureBank, F
 @torch.no_grad()
 def score(head: nn.Module, bank: FeatureBank, *, batch_size: int) -> ViewScores:
     """Scores of every view, before softmax."""
-    device = next((p.device.type for p in head.parameters()), bank.tokens.device.type)
+    weights = itertools.chain(head.parameters(), head.buffers())
+    device = next((it.device.type for it in weights), bank.tokens.device.type)
     parts = torch.arange(len(bank)).split(batch_size)
     scores = torch.cat([head(bank.features(views, device)).float().cpu() for views in parts])
     views = count_views(bank.rows) if bank.views is None else bank.views
@@ -124,6 +126,7 @@ def probe(
     seed: int,
     on_step: OnStep | None = None,
     progress: bool = False,
+    device: str = "cpu",
 ) -> Probe[Head]:
     """Choose learning rate and weight decay on held-out training videos, then train on all of them.
 
@@ -141,6 +144,7 @@ def probe(
         seed: of weights, order and the held-out videos.
         on_step: called with the step and its values, during the final training.
         progress: show bars.
+        device: where heads learn, and where the trained one is left; features stay where they are until their turn.
 
     Raises:
         NonFiniteError: when no candidate, or not the chosen one, stays finite.
@@ -148,8 +152,8 @@ def probe(
     scale = _Scale.of(bank)
     bank = scale.applied(bank)
     with torch.random.fork_rng():
-        best, scores = _choose(make_head, bank, recipe, seed=seed, progress=progress)
-        head = seeded(make_head, seed)
+        best, scores = _choose(make_head, bank, recipe, seed=seed, progress=progress, device=device)
+        head = seeded(make_head, seed).to(device)
         with steps_shown("training the head", recipe.steps, show=progress) as shown:
             told = shown if on_step is None else on_step
             (final,) = train_heads([head], bank, recipe, trials=[best], seed=seed, on_step=told)
@@ -167,7 +171,13 @@ def probe(
 
 
 def _choose(
-    make_head: Callable[[], nn.Module], bank: FeatureBank, recipe: ProbeRecipe, *, seed: int, progress: bool
+    make_head: Callable[[], nn.Module],
+    bank: FeatureBank,
+    recipe: ProbeRecipe,
+    *,
+    seed: int,
+    progress: bool,
+    device: str,
 ) -> tuple[Trial, dict[Trial, "Score"]]:
     """The best of a recipe's candidates, and how each did on held-out videos; nothing where there is no choice.
 
@@ -178,7 +188,7 @@ def _choose(
     if len(trials) == 1:
         return trials[0], {}
     inner, held = split(bank, recipe.held_out, seed)
-    heads = [seeded(make_head, seed) for _ in trials]
+    heads = [seeded(make_head, seed).to(device) for _ in trials]
     with steps_shown(f"trying {len(trials)} heads", recipe.steps, show=progress) as shown:
         curves = train_heads(heads, inner, recipe, trials=trials, seed=seed, on_step=shown)
     scores = {

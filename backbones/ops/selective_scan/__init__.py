@@ -75,7 +75,7 @@ def selective_scan(
     """
     inputs = with_groups(inputs)
     require_gate(z, inputs.u)
-    scanned = choose(implementation, inputs.u)([inputs], [reverse], z, delta_softplus)
+    scanned = choose(implementation, inputs.u).function([inputs], [reverse], z, delta_softplus)
     return (scanned.out, scanned.last_states[0]) if return_last_state else scanned.out
 
 
@@ -104,4 +104,4 @@ def bidirectional_scan(
     require_gate(z, forward.u)
     if forward.u.shape != backward.u.shape:
         raise ValueError(f"the directions differ in shape: {tuple(forward.u.shape)} and {tuple(backward.u.shape)}")
-    return choose(implementation, forward.u)(directions, [False, True], z, delta_softplus).out
+    return choose(implementation, forward.u).function(directions, [False, True], z, delta_softplus).out

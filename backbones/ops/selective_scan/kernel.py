@@ -31,7 +31,7 @@ if sys.platform != "win32":
 STEPS = 32  # tokens between the states that a forward pass keeps for its backward
 NAME = "zoo_selective_scan"
 HERE = Path(__file__).parent
-SOURCES = ("selective_scan.cpp",)
+SOURCES = ("selective_scan.cpp", "conv.cpp")
 HEADERS = ("tiles.h", "vector_math.h")
 # Names and flags as in torch/_inductor/cpu_vec_isa.py, after which ATen's vector headers choose their instructions.
 INSTRUCTION_SETS = {

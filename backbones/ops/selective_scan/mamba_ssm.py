@@ -21,11 +21,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+import backbones.ops.selective_scan.conv as conv
 from backbones.ops.selective_scan.contract import ScanInputs, Scanned
+from backbones.ops.selective_scan.conv import Tokens
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _faults: dict[str, str | None] = {}
@@ -69,19 +70,19 @@ def mamba_ssm_scan(
     return Scanned(out, torch.stack([last for _, last in results]))
 
 
-def causal_conv_silu(
-    x: Float[Tensor, "batch dim length"], weight: Float[Tensor, "dim taps"], bias: Float[Tensor, " dim"] | None
-) -> Float[Tensor, "batch dim length"]:
-    """Depthwise causal convolution and SiLU by causal-conv1d.
+def conv_silu(x: Tokens, weight: Tensor, bias: Tensor | None, reverse: bool = False) -> Tokens:
+    """Convolution and SiLU by causal-conv1d where it is usable and takes the tokens, else by torch; see `conv`.
 
-    Raises:
-        ValueError: where causal-conv1d is not usable, with the reason.
+    Against the order of the tokens it takes a flip before and one after.
     """
-    if reason := conv_unusable():
-        raise ValueError(f"causal-conv1d is not usable: {reason}")
+    if conv_unusable() or not x.is_cuda or x.dtype not in DTYPES:
+        return conv.conv_silu(x, weight, bias, reverse)
     from causal_conv1d import causal_conv1d_fn
 
-    return causal_conv1d_fn(x, weight, bias, activation="silu")
+    tokens = (x.flip(1) if reverse else x).mT
+    weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
+    out = causal_conv1d_fn(tokens, weight, bias, activation="silu").mT
+    return out.flip(1) if reverse else out
 
 
 def _scan(inputs: ScanInputs, reverse: bool, z: Tensor | None, delta_softplus: bool) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,8 @@
 import difflib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -12,12 +13,17 @@ from torch import Tensor
 import backbones.ops.selective_scan.fused as fused
 import backbones.ops.selective_scan.kernel as kernel
 import backbones.ops.selective_scan.mamba_ssm as mamba_ssm
+from backbones.ops.selective_scan.associative import associative_scan
 from backbones.ops.selective_scan.chunked import chunked_scan
 from backbones.ops.selective_scan.compiled import compiled_scan
+from backbones.ops.selective_scan.compiled_conv import compiled_conv_silu
 from backbones.ops.selective_scan.contract import Implementation
+from backbones.ops.selective_scan.conv import conv_silu
 from backbones.ops.selective_scan.reference import reference_scan
 
 VARIABLE = "ZOO_SCAN"
+Conv = Callable[[Tensor, Tensor, Tensor | None, bool], Tensor]
+EXPORTED = "associative"
 _logger = logging.getLogger(__name__)
 # Looked up once, and not in `implementations`, because torch.compile traces through that.
 _no_kernel = kernel.obstacle()
@@ -49,6 +55,7 @@ class Row(NamedTuple):
         reason: what it needs, or why it is not available.
         takes: whether "auto" may give it an input u: its device and dtype.
         prepare: makes it ready and returns "", or returns why it is not. It is told whether it may build something.
+        conv: convolution and SiLU of the tokens in front of the scan.
     """
 
     function: Implementation
@@ -56,6 +63,7 @@ class Row(NamedTuple):
     reason: str
     takes: Callable[[Tensor], bool] = _anything
     prepare: Callable[[bool], str] = _ready
+    conv: Conv = conv_silu
 
 
 def implementations() -> dict[str, Row]:
@@ -74,20 +82,27 @@ def implementations() -> dict[str, Row]:
             _no_kernel or "C++ for this processor; built at its first use by name, with a compiler and ninja",
             _on_cpu,
             _load_kernel,
+            compiled_conv_silu,
         ),
         "chunked": Row(chunked_scan, True, "torch alone; blocks that fit the cache, recomputed in backward"),
+        "associative": Row(
+            associative_scan,
+            True,
+            "torch alone, in its own operators, as exported programs need; states of all tokens in memory",
+        ),
         "mamba_ssm": Row(
             mamba_ssm.mamba_ssm_scan,
             no_mamba_ssm is None,
             no_mamba_ssm or "mamba-ssm's CUDA kernel; one call per direction, with copies that flip",
             mamba_ssm.takes,
+            conv=mamba_ssm.conv_silu,
         ),
         "reference": Row(reference_scan, True, "torch alone; one token after the other, defines correctness"),
     }
 
 
-def choose(name: str, u: Tensor | None = None) -> Implementation:
-    """The function behind a name; "auto" is the first row that takes u and needs no build.
+def choose(name: str, u: Tensor | None = None) -> Row:
+    """The row behind a name; "auto" is the first row that takes u and needs no build.
 
     What has to be built is taken by "auto" once an earlier use by name, in any process, has built it. The environment
     variable ZOO_SCAN puts a row of the table before all others, and has it built where needed; when that fails, one
@@ -106,11 +121,30 @@ def choose(name: str, u: Tensor | None = None) -> Implementation:
             _ready_rows.extend(_decide())
         table = implementations()
         rows = [table[ready] for ready in _ready_rows or ("chunked",)]
-        return next(row.function for row in rows if u is None or row.takes(u))
+        return next(row for row in rows if u is None or row.takes(u))
     row = _row(name, "implementation")
     if problem := _problem(row, build=True):
         raise ValueError(f"implementation {name!r} of the selective scan is not available: {problem}")
-    return row.function
+    return row
+
+
+@contextmanager
+def auto_is(name: str) -> Iterator[None]:
+    """Let "auto" stand for one row of the table, as for a program that is written for other machines.
+
+    torch.export keeps what "auto" stands for while it traces: on its own that is the fastest row of this machine, an
+    operator that the program then finds only in a process that ran `choose(name)`. `EXPORTED` is the row without one.
+
+    Raises:
+        ValueError: for an unknown name and for one that is not available here.
+    """
+    choose(name)
+    before = list(_ready_rows)
+    _ready_rows[:] = [name]
+    try:
+        yield
+    finally:
+        _ready_rows[:] = before
 
 
 def _row(name: str, asked_by: str) -> Row:

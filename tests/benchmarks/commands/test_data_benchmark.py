@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks import cli
 from benchmarks.commands import data_benchmark
-from benchmarks.data_tools import clips
+from benchmarks.data_tools import clips, throughput
 from benchmarks.data_tools.listing import Listing
+from benchmarks.data_tools.throughput import Setting, Speed
 from tests.benchmarks.data_tools.videos import folder_of, toy_suite
 from zoo.card import ClipSpec
 from zoo.data.records import Record
@@ -52,6 +53,29 @@ def test_settings_that_could_not_be_timed_end_with_1(capsys, tmp_path):
     status, out, _ = call(capsys, "--list", file, "--root", root, "--rounds", 1)
     assert status == 1
     assert "pyav, 0 workers: " in out
+
+
+def speed(decoder, workers=0, error=""):
+    return Speed(Setting(decoder, workers), *((0.0, 0.0, 0.0, (), 0, error) if error else (9.0, 9.0, 9.0, (9.0,))))
+
+
+@pytest.mark.parametrize(
+    ("words", "speeds", "status"),
+    [
+        ((), [speed("pyav"), speed("decord", error="it reads no avi")], 0),
+        ((), [speed("pyav", error="broken"), speed("decord", error="it reads no avi")], 1),
+        ((), [speed("pyav"), speed("pyav", 1, error="a worker died")], 1),
+        (("--decoders", "pyav"), [speed("pyav"), speed("decord", error="it reads no avi")], 1),
+    ],
+)
+def test_a_decoder_that_nobody_asked_for_may_be_unable(capsys, tmp_path, monkeypatch, words, speeds, status):
+    root, file = folder_of(tmp_path, count=2)
+    monkeypatch.setattr(throughput, "measure", lambda *_, **__: speeds)
+    words = ["--for", "videomae_base", "--workers", "0", "--list", str(file), "--root", str(root), *words]
+    assert cli.main(["data", "benchmark", *words]) == status
+    out = capsys.readouterr().out
+    assert "not able" in out
+    assert "it reads no avi" in out or "a worker died" in out
 
 
 def test_the_sampling_is_that_of_the_suite(tmp_path):

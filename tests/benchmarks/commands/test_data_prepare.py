@@ -112,3 +112,19 @@ def test_a_process_that_is_killed_goes_on_and_repeats_nothing(capsys, tmp_path):
     assert len(same) >= done
     assert not list(out.glob(".*"))
     assert hashes(root) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, suite in table.SUITES.items() if suite.layout and name != "in1k"])
+def test_a_generated_set_is_prepared_checked_and_evaluated(capsys, tmp_path, name):
+    own, out = str(tmp_path / "own"), str(tmp_path / "out")
+    words = [str(word) for word in FAST]
+    assert cli.main(["data", "synth", name, "--out", own, "--classes", "2", "--videos", "1", "--jobs", "1"]) == 0
+    assert cli.main(["data", "prepare", name, "--data", own, "--out", out, *words]) == 0
+    assert cli.main(["data", "check", name, "--data", out, "--jobs", "1", "--out", str(tmp_path / "c")]) == 0
+    capsys.readouterr()
+    task = table.SUITES[name].tasks[0].name
+    views = ["--clips", "1", "--crops", "1", "--limit", "1", "--batch-size", "4"]
+    words = ["eval", "vit_pico", "--suite", name, "--data", out, "--task", task, *views, "--out", str(tmp_path / "r")]
+    assert cli.main(words) == 0
+    assert "1 scored + 0 failed = 1 videos" in capsys.readouterr().out

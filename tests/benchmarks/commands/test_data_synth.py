@@ -32,6 +32,8 @@ def test_without_a_suite_those_that_can_be_written_are_listed(capsys):
         (["coin"], "--out DIR"),
         (["coin", "--out", "{}"], "not generated here"),
         (["digits", "--out", "{}/new"], "no writer"),
+        (["nonsense", "--out", "{}/new"], "zoo data synth: unknown suite 'nonsense'; valid: k400, k600"),
+        (["coin", "--out", "/dev/null/new"], "--out /dev/null/new: Not a directory; give a folder that can be"),
         (["breakfast", "--out", "{}/new", "--classes", "11"], "2 to 10 classes, not 11"),
     ],
 )

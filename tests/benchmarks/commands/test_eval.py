@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cli
+from benchmarks import cli, evaluate
 from benchmarks.results import Store
 from benchmarks.suites import table
+from benchmarks.views import VIEWS
 from tests.benchmarks.tiny_files import SUITE, TEST, write_files
 from zoo import create_model, save_checkpoint
+from zoo.push import save_folder
 from zoo.training.classify import Classify
+from zoo.training.predictions import MERGE_RULES
 
 ROOT = Path(__file__).parents[3]
 LAUNCH = ROOT / "benchmarks" / "launch"
@@ -162,6 +165,16 @@ def test_protocols_that_train_leave_scores_of_every_view(videos, tmp_path, capsy
     assert bool(result.weights) == (protocol != "attentive")
 
 
+def test_an_interrupted_evaluation_says_what_is_kept(videos, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "evaluate", interrupted)
+    status, _, err = call(capsys, *shade(videos, tmp_path))
+    assert status == 130
+    assert f"zoo: interrupted: what was computed is kept in {tmp_path}; the same command goes on from there" in err
+
+
 def test_a_part_of_a_list_is_no_headline(videos, tmp_path, capsys):
     status, out, _ = call(capsys, *shade(videos, tmp_path, "--limit", "4"))
     assert status == 0
@@ -215,7 +228,18 @@ def test_a_dry_run_prints_the_protocol_and_scores_nothing(videos, tmp_path, caps
         (["--protocol", "linear", "--lrs", "fast"], "such as 1e-3,3e-4"),
         (["--protocol", "knn", "--lrs", "1e-3"], "not for 'knn'"),
         (["--protocol", "low_shot", "--share", "1%"], "holding out 0.2 of 2 videos leaves a side empty"),
-        (["--protocol", "linear", "--devices", "2"], "computes features on one device"),
+        (
+            ["--protocol", "linear", "--devices", "2"],
+            "computes on one device in single precision; leave out --devices 2",
+        ),
+        (
+            ["--protocol", "knn", "--strategy", "ddp", "--precision", "bf16-mixed"],
+            "--strategy ddp and --precision bf16",
+        ),
+        (
+            ["--out", "/dev/null/x"],
+            "zoo eval: --out /dev/null/x: Not a directory; give a folder that can be written to",
+        ),
         (["--accelerator", "gpuu"], "unknown accelerator 'gpuu'; known: auto, cpu"),
         (["--precision", "8"], "unknown precision '8'; known: 32-true"),
         (["--strategy", "dpd"], "unknown strategy 'dpd'; known: auto, ddp"),
@@ -232,6 +256,31 @@ def test_a_suite_with_several_tasks_asks_for_one(videos, capsys):
     status, _, err = call(capsys, "eval", "vit_pico", "--suite", "tiny_files", "--data", videos)
     assert status == 2
     assert "say which with --task: shade, level, parts" in err
+    status, _, err = call(capsys, "eval", "vit_pico", "--suite", "tiny_files", "--data", "no/such/folder")
+    assert status == 2
+    assert "no/such/folder: there is no such folder" in err
+    status, _, err = call(capsys, "eval", "vit_pic", "--suite", "tiny_files", "--data", "no/such/folder")
+    assert "unknown model 'vit_pic'" in err
+
+
+def test_the_help_names_all_views_and_merge_rules(capsys):
+    status, out, _ = call(capsys, "eval", "--help")
+    assert status == 0
+    assert all(f"  {name} " in out for name in VIEWS)
+    assert ", ".join(MERGE_RULES) in out
+
+
+def test_what_push_wrote_is_evaluated_by_its_folder(videos, tmp_path, capsys):
+    model = create_model("vit_pico", num_classes=2)
+    save_folder(model, tmp_path / "pushed")
+    usual = shade(videos, tmp_path / "out", "--limit", 2, "--clips", 1, "--crops", 1)[2:]
+    status, _, err = call(capsys, "eval", f"local-dir:{tmp_path / 'pushed'}", *usual)
+    assert status == 0, err
+    (result,) = Store(tmp_path / "out").results()
+    assert result.identity.system == "vit_pico"
+    assert str(tmp_path / "pushed") in result.details["weights"]
+    _, _, err = call(capsys, "eval", "local-dir:x", *usual, "--pretrained")
+    assert "local-dir:x brings its weights; leave out --pretrained" in err
 
 
 @pytest.mark.parametrize("name", ["torchrun.sh", "slurm.sbatch"])

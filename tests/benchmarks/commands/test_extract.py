@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import cli
+from benchmarks.commands import extract as extract_command
 from tests.zoo.data.clips import break_file, write_set
 from zoo.data.datamodule import VideoDataModule
 from zoo.registry import create_model
@@ -96,6 +97,7 @@ def test_what_is_there_is_not_replaced(folder, tmp_path, capsys):
     ("words", "said"),
     [
         (("--layers", "0,99"), "--layers 99: there is no such block; this network has blocks 0 to 3"),
+        (("--pool", "cls"), "--pool cls: this network has no class token; choose --pool mean or none"),
         (("--accelerator", "gpuu"), "unknown accelerator 'gpuu'; known: auto, cpu"),
     ],
 )
@@ -105,3 +107,15 @@ def test_blocks_and_accelerators_that_are_not_there_are_told_before_anything_is_
     assert extract(folder, tmp_path / "out", "--random", *words) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_decoded(folder, capsys, monkeypatch):
+    monkeypatch.setattr(VideoDataModule, "eval_dataloader", lambda *_: pytest.fail("decoded"))
+    assert extract(folder, "/dev/null/out", "--random") == 2
+    assert "zoo extract: --out /dev/null/out: Not a directory; give a folder that can be" in capsys.readouterr().err
+
+
+def test_class_tokens_are_taken_from_networks_that_have_one(folder, tmp_path):
+    spec = create_model("videomamba_pico", num_classes=0).spec.clip
+    model = create_model("videomamba_pico", num_classes=0)
+    assert extract_command._check_class_token(model, spec) is None

@@ -1,12 +1,17 @@
 """Lists beside copies name the copies and are otherwise the same."""
 
+import argparse
+
 import pytest
 
 from benchmarks.data_tools.copied_lists import copy_lists, reads_as
-from benchmarks.data_tools.listing import Listing
+from benchmarks.data_tools.listing import Listing, listing_of
 from benchmarks.data_tools.options import DataError
 from benchmarks.data_tools.prepare import targets
+from benchmarks.layout import Plan
+from benchmarks.suites.table import SUITES, get_suite
 from tests.benchmarks.data_tools.videos import listed, toy_suite, toy_videos
+from tests.benchmarks.laid_out import lay_out
 from zoo.data.records import read_list
 
 
@@ -88,3 +93,32 @@ def test_a_suite_that_reads_other_videos_from_the_copies_is_said(toy, tmp_path):
     assert "unknown list 'what/train'" in reads_as(toy, places, out)
     plain = Listing(name="x", root=toy.root, lists=toy.lists)
     assert reads_as(plain, places, out) == ""
+
+
+def of_suite(name, folder):
+    return listing_of(
+        argparse.Namespace(suite=name, data=folder, lists=[], task="", split="", root=None, outside=False)
+    )
+
+
+QUICK = ("breakfast",)
+SLOW = [name for name, suite in SUITES.items() if suite.layout and name not in (*QUICK, "in1k")]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_every_suite_reads_copies_where_it_read_the_originals(name, tmp_path):
+    lay_out(get_suite(name), tmp_path / "own", Plan(classes=2, videos=1))
+    listing, out = of_suite(name, tmp_path / "own"), tmp_path / "out"
+    places = targets(listing, out)
+    for place in places.values():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    copy_lists(listing, places, out, force=False)
+    assert reads_as(listing, places, out) == ""
+    assert {path.suffix for path in places.values()} == {".mp4"}
+
+
+def test_images_are_not_prepared(tmp_path):
+    lay_out(get_suite("in1k"), tmp_path / "own", Plan(classes=2, videos=1))
+    with pytest.raises(DataError, match=r"JPEG' is an image; only videos are prepared"):
+        targets(of_suite("in1k", tmp_path / "own"), tmp_path / "out")

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -83,3 +84,19 @@ def test_on_a_terminal_there_is_a_bar():
     console = Console(file=text, force_terminal=True, width=100)
     list(shown((pool.Answer(item, item) for item in "ab"), total=2, done=0, words="doing", console=console))
     assert "doing" in text.getvalue()
+
+
+def test_a_pause_of_the_machine_is_not_the_fault_of_the_item(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    worker = object.__new__(pool._Worker)
+    worker.pipe = SimpleNamespace(poll=lambda: False, send=lambda item: None)
+    worker.start("x", 60.0)
+    now = 3600.0
+    assert worker.hear() is None
+    answers = []
+    while not answers or answers[-1] is None:
+        now += 1.0
+        answers.append(worker.hear())
+    assert "not done within the limit of 60 s" in answers[-1].lost
+    assert len(answers) == int(60 + pool.GRACE_S) - 10 + 1  # the pause counted as ten seconds

@@ -77,3 +77,13 @@ def test_every_window_of_a_long_video_is_joined_alone():
     settings = replace(ONCE, recipe=replace(ONCE.recipe, steps=1))
     found = attentive_probe.fit(tiny_model(), Banks(bank, bank), settings, spec=SPEC, seed=0)
     assert (found.scores.rows.tolist(), found.scores.views.tolist()) == ([0, 0, 1], [0, 1, 0])
+
+
+def test_the_head_learns_where_it_was_asked_to(tmp_path, monkeypatch):
+    def asked(*_, device, **__):
+        raise InterruptedError(device)
+
+    monkeypatch.setattr(attentive_probe, "device_of", lambda accelerator: f"device of {accelerator}")
+    monkeypatch.setattr(attentive_probe, "probe", asked)
+    with pytest.raises(InterruptedError, match="device of cpu"):
+        attentive_probe.run(tiny_model, tiny_data(tmp_path), ONCE, seed=0, run_dir=tmp_path, accelerator="cpu")

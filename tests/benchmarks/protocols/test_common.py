@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.protocols import attentive_probe, finetune, linear_probe
-from benchmarks.protocols.common import MODEL_FILE, build
+from benchmarks.protocols.common import MODEL_FILE, build, keep_weights
 from tests.benchmarks.protocols.clips import SPEC, tiny_data, tiny_model
 from zoo.data.datamodule import FailurePolicy
 from zoo.data.loading import UnreadableVideoError
@@ -106,3 +106,13 @@ def test_building_follows_the_seed_and_keeps_the_callers_random_numbers():
     assert torch.equal(torch.rand(1), expected)
     assert torch.equal(first, second)
     assert not torch.equal(first, third)
+
+
+def test_a_trained_model_is_moved_beside_the_results_and_none_is_no_error(tmp_path):
+    run_dir = tmp_path / "work" / "run"
+    run_dir.mkdir(parents=True)
+    assert keep_weights(run_dir, tmp_path, "name") == ""
+    (run_dir / MODEL_FILE).write_bytes(b"weights")
+    assert keep_weights(run_dir, tmp_path, "name") == "weights/name.safetensors"
+    assert (tmp_path / "weights" / "name.safetensors").read_bytes() == b"weights"
+    assert not (run_dir / MODEL_FILE).exists()

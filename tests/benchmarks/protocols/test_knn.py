@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -29,3 +30,14 @@ def test_all_training_clips_vote_where_there_are_fewer_than_k(tmp_path):
     )
     assert few.details["k"] == clips
     torch.testing.assert_close(few.probabilities, all_of_them.probabilities)
+
+
+def test_neighbours_are_looked_for_where_it_was_asked(tmp_path, monkeypatch):
+    def asked(head, bank, **_):
+        raise InterruptedError(next(head.buffers()).device.type)
+
+    monkeypatch.setattr(knn, "device_of", lambda accelerator: "meta")
+    monkeypatch.setattr(knn.KNN, "fit", lambda self, pooled, labels: setattr(self, "bank", pooled))
+    monkeypatch.setattr(knn, "score", asked)
+    with pytest.raises(InterruptedError, match="meta"):
+        knn.run(tiny_model, tiny_data(tmp_path), knn.Settings(k=1), seed=0, run_dir=tmp_path, accelerator="cpu")

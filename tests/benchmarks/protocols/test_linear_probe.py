@@ -71,3 +71,13 @@ def test_a_feature_that_never_changes_does_no_harm():
     )
     settings = replace(SETTINGS, recipe=replace(SETTINGS.recipe, steps=2, lrs=(1e-2,)))
     assert linear_probe.fit(tiny_model(), bank, bank, settings, seed=0).scores.scores.isfinite().all()
+
+
+def test_the_head_learns_where_it_was_asked_to(tmp_path, monkeypatch):
+    def asked(*_, device, **__):
+        raise InterruptedError(device)
+
+    monkeypatch.setattr(linear_probe, "device_of", lambda accelerator: f"device of {accelerator}")
+    monkeypatch.setattr(linear_probe, "probe", asked)
+    with pytest.raises(InterruptedError, match="device of cpu"):
+        linear_probe.run(tiny_model, tiny_data(tmp_path), SETTINGS, seed=0, run_dir=tmp_path, accelerator="cpu")

@@ -27,7 +27,7 @@ def frames(count=3, height=24, width=40):
 
 
 def changed(policy, seed, count=1):
-    return restyle(frames(count), policy, side=16, generator=seeded(seed))
+    return restyle(frames(count), policy, generator=seeded(seed))
 
 
 @pytest.mark.parametrize("policy", PUBLISHED)
@@ -38,7 +38,7 @@ def test_a_clip_of_one_frame_is_timms_picture(policy):
     for seed in range(12):
         with borrowed(seed_from(seeded(seed))):
             expected = np.asarray(theirs(Image.fromarray(picture[0].numpy())))
-        found = restyle(picture, policy, side=16, generator=seeded(seed))
+        found = restyle(picture, policy, generator=seeded(seed))
         assert np.array_equal(found[0], expected)
         different += not np.array_equal(expected, picture[0])
     assert different > 4
@@ -47,7 +47,7 @@ def test_a_clip_of_one_frame_is_timms_picture(policy):
 @pytest.mark.parametrize("policy", PUBLISHED + OTHERS)
 def test_one_draw_serves_all_frames(policy):
     still = frames(1).expand(3, -1, -1, -1)
-    results = [restyle(still, policy, side=16, generator=seeded(seed)) for seed in range(8)]
+    results = [restyle(still, policy, generator=seeded(seed)) for seed in range(8)]
     assert all((clip == clip[:1]).all() for clip in results)
     assert len({clip.numpy().tobytes() for clip in results}) > 2
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import faulthandler
+import os
+import signal
 
 import av
 import numpy as np
@@ -13,6 +15,7 @@ from zoo.data import decode_pyav
 from zoo.data.decode import DecodeError, Limits, probe, read_frames
 from zoo.data.encode import write_video
 from zoo.data.orientation import BY_SIGNS, Orientation
+from zoo.data.video_file import Source
 
 ASKED = [40, 3, 17, 17, 30, 0, 47]
 FROM_THE_FILE = Limits(kept_bytes=0)
@@ -207,6 +210,27 @@ def test_the_deadline_ends_reading_a_hole_of_eight_gigabytes(tmp_path):
         file.truncate(188 * 43_000_000)
     with pytest.raises(DecodeError):
         read_frames(path, [3], limits=Limits(seconds=1.0))
+
+
+@pytest.mark.parametrize("method", ["read", "seek"])
+def test_an_interrupt_in_any_callback_of_ffmpeg_ends_the_read(method, monkeypatch):
+    path, usual, left = sound_file("h264_mp4"), getattr(Source, method), 1000
+
+    def interrupted(self, *arguments):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return usual(self, *arguments)
+
+    monkeypatch.setattr(Source, method, interrupted)
+    assert len(read_frames(path)) == COUNT
+    calls = 1000 - left
+    assert calls > 1
+    for number in range(1, calls + 1):
+        left = number
+        with pytest.raises(KeyboardInterrupt):
+            read_frames(path)
 
 
 def test_streams_without_declared_reordering_are_right(tmp_path):

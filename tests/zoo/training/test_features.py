@@ -44,7 +44,7 @@ def test_segments_of_a_crop_become_one_view():
         rows=7 - places[:, 0].long(),
         targets=places[:, 0] / 2,
     )
-    whole = bank.across_segments(3)
+    whole = bank.across_segments(3, 2)
     assert whole.grid == (3, 1, 1)
     assert whole.rows.tolist() == [7, 7, 6, 6]
     assert whole.labels.tolist() == [3, 3, 4, 4]
@@ -56,14 +56,20 @@ def test_segments_of_a_crop_become_one_view():
 
 
 @pytest.mark.parametrize(
-    "rows", [[0, 0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0], [0, 0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 0, 0]]
+    ("rows", "said"),
+    [
+        ([0, 0, 0, 1, 1], "5 views are no whole clips"),
+        ([0, 0, 0], "3 views are no whole clips"),
+        ([0, 1, 0, 1], "do not lie together"),
+        ([0, 0, 0, 1, 1, 1], "do not lie together"),
+    ],
 )
-def test_views_that_are_no_segments_are_refused(rows):
+def test_views_that_are_no_segments_are_refused(rows, said):
     tokens = torch.zeros(len(rows), 1, 2)
     labels = torch.zeros(len(rows), dtype=torch.int64)
     bank = FeatureBank(tokens=tokens, prefix=tokens, grid=Grid(1, 1, 1), labels=labels, rows=torch.tensor(rows))
-    with pytest.raises(ValueError, match="2 clips per video need views that lie together"):
-        bank.across_segments(2)
+    with pytest.raises(ValueError, match=said):
+        bank.across_segments(2, 1)
 
 
 def test_a_bank_that_grows_too_large_is_refused_early():

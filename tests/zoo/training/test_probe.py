@@ -113,7 +113,7 @@ def test_a_candidate_that_is_lost_is_not_chosen():
 
 def test_heads_over_segments_and_levels_are_trained_like_any_other():
     backbone, data = TinyBackbone(), TinyData(views=2)
-    whole = extract(backbone, data.test_dataloader(), pool=None, max_bytes=1 << 30, layers=[0, 1]).across_segments(2)
+    whole = extract(backbone, data.test_dataloader(), pool=None, max_bytes=1 << 30, layers=[0, 1]).across_segments(2, 1)
     assert whole.tokens.shape == (10, 2 * 2 * 8, 16)
     recipe = SweepRecipe(steps=4, batch_size=5, lrs=(1e-3, 1e-2), weight_decay=0.1, decay_all=True)
     found = probe(lambda: AttentiveHead(16, 4, num_heads=2), whole, recipe, seed=0)
@@ -186,3 +186,11 @@ def test_of_values_the_least_error_of_a_rate_is_told():
     assert min(errors[0.1]) < max(errors[0.1])
     assert found.held_out_accuracy == {lr: min(each) for lr, each in errors.items()}
     assert (found.judged_by, found.tried[Trial(found.lr, found.weight_decay)]) == ("mse", min(errors[0.1]))
+
+
+def test_all_heads_learn_where_they_should(monkeypatch):
+    moved = []
+    monkeypatch.setattr(LinearHead, "to", lambda self, device: moved.append(device) or self)
+    recipe = replace(RECIPE, steps=1, lrs=(1e-2, 1e-3), held_out=0.3)
+    probe(lambda: LinearHead(6, 2, pool="mean"), bank(), recipe, seed=0, device="cuda")
+    assert moved == ["cuda"] * 3

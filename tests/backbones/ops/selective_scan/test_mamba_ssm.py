@@ -6,6 +6,7 @@ import torch
 
 from backbones.ops.selective_scan import implementations, mamba_ssm, selective_scan
 from backbones.ops.selective_scan.contract import with_groups
+from backbones.ops.selective_scan.conv import conv_silu
 
 SCAN, CONV = "mamba_ssm.ops.selective_scan_interface", "causal_conv1d"
 
@@ -22,8 +23,9 @@ def test_without_a_gpu_the_row_says_so(monkeypatch):
     monkeypatch.setattr(mamba_ssm, "_faults", {})
     row = implementations()["mamba_ssm"]
     assert (row.available, row.reason) == (False, "no CUDA device")
-    with pytest.raises(ValueError, match="causal-conv1d is not usable: no CUDA device"):
-        mamba_ssm.causal_conv_silu(torch.ones(1, 2, 3), torch.ones(2, 4), None)
+    assert mamba_ssm.conv_unusable() == "no CUDA device"
+    x, weight = torch.randn(1, 3, 2), torch.randn(2, 4)
+    torch.testing.assert_close(row.conv(x, weight, None, True), conv_silu(x, weight, None, True))
 
 
 @pytest.mark.parametrize("unusable", [mamba_ssm.unusable, mamba_ssm.conv_unusable])
@@ -110,8 +112,8 @@ def test_their_kernel_equals_the_reference(problem, reverse):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(mamba_ssm.conv_unusable() is not None, reason="causal-conv1d is not usable")
-def test_their_convolution_equals_ours():
-    x, weight, bias = torch.randn(2, 16, 50, device="cuda"), torch.randn(16, 4, device="cuda"), None
-    padded = torch.nn.functional.pad(x, (3, 0))
-    expected = torch.nn.functional.silu(torch.nn.functional.conv1d(padded, weight[:, None], bias, groups=16))
-    torch.testing.assert_close(mamba_ssm.causal_conv_silu(x, weight, bias), expected, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_their_convolution_equals_ours(reverse):
+    x, weight, bias = (torch.randn(*shape, device="cuda") for shape in ((2, 50, 16), (16, 4), (16,)))
+    expected = conv_silu(x, weight, bias, reverse)
+    torch.testing.assert_close(mamba_ssm.conv_silu(x, weight, bias, reverse), expected, rtol=1e-4, atol=1e-4)

@@ -11,7 +11,7 @@ from tests.support import assert_parity, load, part
 FIXTURES = ["full_l37", "3dBC_l70", "constBC_l33", "plain_l20", "groups2_l131", "long_l300"]
 
 
-@pytest.mark.parametrize("implementation", ["reference", "chunked"])
+@pytest.mark.parametrize("implementation", ["reference", "chunked", "associative"])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("name", FIXTURES)
 def test_equal_to_the_authors_scan(name, precision, implementation):
@@ -36,7 +36,7 @@ def test_equal_to_the_authors_scan(name, precision, implementation):
         assert_parity(f"{label} grad {key}", tensor.grad, gradients[key], **tolerance)
 
 
-@pytest.mark.parametrize("implementation", ["reference", "chunked"])
+@pytest.mark.parametrize("implementation", ["reference", "chunked", "associative"])
 def test_two_tokens_by_hand(implementation):
     one = torch.ones(1, 1, 1, dtype=torch.float64)
     inputs = ScanInputs(
@@ -58,7 +58,7 @@ def test_two_tokens_by_hand(implementation):
     torch.testing.assert_close(gated, (forward + backward) * 3 / (1 + math.exp(-3)))
 
 
-@pytest.mark.parametrize("implementation", ["reference", "chunked"])
+@pytest.mark.parametrize("implementation", ["reference", "chunked", "associative"])
 def test_the_output_at_a_token_depends_on_the_tokens_scanned_before_it_only(problem, implementation):
     inputs, _ = problem()
     changed = inputs._replace(u=inputs.u.index_fill(2, torch.tensor([7]), 5.0))

@@ -12,7 +12,8 @@ def test_a_misspelt_implementation_gets_the_closest_name(problem):
 
 def test_an_unlike_name_gets_all_names():
     with pytest.raises(
-        ValueError, match=r"there are \['auto', 'triton', 'compiled', 'chunked', 'mamba_ssm', 'reference'\]"
+        ValueError,
+        match=r"there are \['auto', 'triton', 'compiled', 'chunked', 'associative', 'mamba_ssm', 'reference'\]",
     ):
         choose("zzz")
 
@@ -28,7 +29,7 @@ def undecided(monkeypatch):
 def test_auto_takes_the_first_available_row_and_others_say_why_not(monkeypatch):
     rows = {"absent": Row(None, False, "needs a GPU"), "chunked": implementations()["chunked"]}
     monkeypatch.setattr(table, "implementations", lambda: rows)
-    assert choose("auto") is rows["chunked"].function
+    assert choose("auto") == rows["chunked"]
     with pytest.raises(ValueError, match="'absent' of the selective scan is not available: needs a GPU"):
         choose("absent")
 
@@ -38,8 +39,8 @@ def test_auto_passes_over_a_row_that_does_not_take_the_input(monkeypatch):
     rows = {"picky": Row(implementations()["reference"].function, True, "", lambda u: u.dtype == torch.float16)}
     rows |= {"chunked": implementations()["chunked"]}
     monkeypatch.setattr(table, "implementations", lambda: rows)
-    assert choose("auto", torch.zeros(1)) is rows["chunked"].function
-    assert choose("auto", torch.zeros(1, dtype=torch.float16)) is rows["picky"].function
+    assert choose("auto", torch.zeros(1)) == rows["chunked"]
+    assert choose("auto", torch.zeros(1, dtype=torch.float16)) == rows["picky"]
 
 
 class OnGpu(torch.Tensor):
@@ -60,7 +61,7 @@ def test_auto_prefers_triton_on_a_gpu_and_never_elsewhere_or_in_double_precision
         )
     ]
     rows = implementations()
-    assert found == [rows[name].function for name in ("triton", "chunked", "chunked")]
+    assert found == [rows[name] for name in ("triton", "chunked", "chunked")]
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def kernel_state(undecided, monkeypatch):
 )
 def test_auto_takes_what_is_built_or_what_the_variable_names(kernel_state, caplog, variable, built, builds, taken):
     kernel_state(built=built, builds=builds, variable=variable)
-    assert choose("auto", torch.zeros(1)) is implementations()[taken].function
+    assert choose("auto", torch.zeros(1)) == implementations()[taken]
     fell_back = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     line = "selective scan: not 'compiled', because no compiler"
     assert fell_back == ([line] if (variable, taken) == ("compiled", "chunked") else [])
@@ -99,12 +100,12 @@ def test_auto_stays_what_it_was_in_the_middle_of_a_process(kernel_state, monkeyp
     kernel_state(built=False, builds=True, variable="")
     before = choose("auto")
     monkeypatch.setattr(table.kernel, "load", lambda *, build: "")
-    assert choose("auto") is before
+    assert choose("auto") == before
 
 
 def test_a_kernel_for_cpus_serves_no_other_device(kernel_state):
     kernel_state(built=True, builds=True, variable="compiled")
-    assert choose("auto", torch.zeros(1).as_subclass(OnGpu)) is implementations()["chunked"].function
+    assert choose("auto", torch.zeros(1).as_subclass(OnGpu)) == implementations()["chunked"]
 
 
 def test_a_misspelt_variable_is_named(kernel_state):
@@ -119,7 +120,7 @@ def test_asking_for_the_kernel_by_name_says_why_it_cannot_be_had(kernel_state):
         choose("compiled")
 
 
-@pytest.mark.parametrize("name", ["chunked", "reference"])
+@pytest.mark.parametrize("name", ["chunked", "associative", "reference"])
 def test_every_row_is_available_and_says_what_it_needs(problem, name):
     row = implementations()[name]
     assert row.available
