@@ -119,7 +119,7 @@ class MagvitEncoder(Backbone):
         wanted, grid = self.resolve_layers(layers), self.grid(video)
         found = self._run(video, wanted)
         tokens = {index: it.flatten(2).mT for index, it in found.items()}
-        prefix = video.new_zeros(len(video), 0, self.embed_dim)
+        prefix = video.new_zeros(video.shape[0], 0, self.embed_dim)
         return [Features(self.norm(tokens[it]) if norm else tokens[it], prefix, grid, None) for it in wanted]
 
     def _run(self, video: Tensor, wanted: Sequence[int]) -> dict[int, Tensor]:

@@ -125,8 +125,8 @@ class GroupNorm(nn.GroupNorm):
         """Norm."""
         if not self.per_frame:
             return super().forward(input)
-        frames = rearrange(input, "b c t h w -> (b t) c h w")
-        return rearrange(super().forward(frames), "(b t) c h w -> b c t h w", b=len(input))
+        frames = input.transpose(1, 2)
+        return super().forward(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
 class ResBlock(nn.Module):
