@@ -48,7 +48,8 @@ class Tokenizer(nn.Module, ABC):
         code_dim: width of a code vector.
         tubelet: pixels per code (frames, height, width). A causal tokenizer has one slot for the first frame alone and
             one for every `tubelet[0]` frames after it.
-        causal: codes of earlier frames do not depend on later ones.
+        causal: convolutions see the past only. Codes of earlier frames then do not depend on later ones, unless norms
+            take the statistics of the whole clip, as in Open-MAGVIT2's released video model.
         levels: how many values each dimension of a code takes, where indices are mixed radix with the first dimension
             running fastest; () for a codebook without such a form.
     """

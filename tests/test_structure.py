@@ -18,6 +18,7 @@ ONE_FILE_ONLY = [
     *("decord", "triton", "mamba_ssm", "causal_conv1d", "transformers", "huggingface_hub", "filelock"),
     *("onnx", "onnxscript", "onnxruntime"),
 ]
+CREATORS = {"create_model", "create_backbone", "create_tokenizer"}
 LIGHTNING_ALLOWED = ("zoo/data/datamodule.py", "zoo/training/", "benchmarks/speed/")
 
 
@@ -161,7 +162,9 @@ def test_files_and_functions_stay_readable(package):
             # Constructors of networks take the architecture's named sizes, which is what create_model overrides.
             assert len([n for n in names if n not in ("self", "cls")]) <= (16 if is_init else MAX_ARGUMENTS), where
             if arguments.kwarg:
-                assert function.name in {"create_model", "create_backbone"}, f"{where} passes **kwargs through"
+                assert function.name in {"create_model", "create_backbone", "create_tokenizer"}, (
+                    f"{where} passes **kwargs through"
+                )
 
 
 @pytest.mark.parametrize("package", PACKAGES)

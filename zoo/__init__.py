@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         list_pretrained,
         register,
     )
+    from zoo.tokenizers import create_tokenizer, list_tokenizers, load_tokenizer, save_tokenizer
     from zoo.weight_files import CheckpointError
 
 __all__ = [
@@ -40,14 +41,18 @@ __all__ = [
     "VideoModel",
     "create_backbone",
     "create_model",
+    "create_tokenizer",
     "get_architecture",
     "get_card",
     "is_model",
     "list_models",
     "list_pretrained",
+    "list_tokenizers",
     "load_checkpoint",
+    "load_tokenizer",
     "register",
     "save_checkpoint",
+    "save_tokenizer",
 ]
 _HOMES = {
     "zoo.card": ("Architecture", "Card", "Classifier", "ClipSpec"),
@@ -64,6 +69,7 @@ _HOMES = {
         "list_pretrained",
         "register",
     ),
+    "zoo.tokenizers": ("create_tokenizer", "list_tokenizers", "load_tokenizer", "save_tokenizer"),
     "zoo.weight_files": ("CheckpointError",),
 }
 

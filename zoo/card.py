@@ -47,6 +47,7 @@ import torch
 from torch import Tensor
 
 from backbones.contract import Backbone, Pool, as_pool
+from backbones.tokenizer import Tokenizer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -381,6 +382,8 @@ class Architecture:
         notes: what `zoo info` should tell.
         predictor: arguments of `heads.masked_decoder.MaskedDecoder` for the released predictor, without widths of its
             input and output; empty for none.
+        tokenizer: builder of the video tokenizer whose encoder `build` makes, for `zoo.tokenizers`; None for a network
+            that is no part of one.
     """
 
     name: str
@@ -396,6 +399,7 @@ class Architecture:
     shrink: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     predictor: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: Callable[..., Tokenizer] | None = None
 
 
 class Source(NamedTuple):

@@ -1,5 +1,6 @@
 """What `zoo list` and `zoo info` tell: tables for people, plain values for programs."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from backbones.meta import meta_device
 from heads.linear import LinearHead
-from zoo.card import ClipSpec
+from zoo.card import Architecture, ClipSpec
 from zoo.catalogue import record
 from zoo.catalogue_text import card_lines, clip_text, describe_card, two_columns
 from zoo.foreign import is_foreign
@@ -51,6 +52,7 @@ def facts(name: str) -> dict[str, Any]:
         "pool": model.pool,
         "classifier": _classifier_words(model),
         "clip": clip.to_dict(),
+        "tokenizer": _tokenizer(architecture),
         "options": {key: _plain(value) for key, value in builder_options(architecture).items()},
         "layers": [(part, _count(module)) for part, module in _parts(model)],
         "layouts": [converter.name for converter in architecture.converters],
@@ -80,6 +82,7 @@ def describe(name: str) -> RenderableType:
         "a token is": f"{told['tubelet'][0]} frames of {told['tubelet'][1]} x {told['tubelet'][2]} px",
         "clip": clip_text(ClipSpec.from_dict(told["clip"])),
         "classifier": told["classifier"],
+        "tokenizer": _tokenizer_words(told["tokenizer"]),
         "options": ", ".join(f"{key}={value}" for key, value in told["options"].items()),
         "file layouts": "\n".join(["zoo", *told["layouts"]]),
         "source": told["source"],
@@ -113,7 +116,7 @@ def table_of(names: Sequence[str]) -> Table:
         size = _millions(architecture.parameters or _count(_on_meta(name).backbone))
         table.add_row(
             name,
-            architecture.family,
+            architecture.family + (" (tokenizer)" if architecture.tokenizer else ""),
             size,
             clip_text(architecture.clip, views=False),
             architecture.code_licence.partition(" (")[0],
@@ -128,8 +131,34 @@ def _classifier_words(model: VideoModel) -> str:
     return f"attentive: a learned query looks at all tokens, {len(model.head.blocks)} blocks before"
 
 
+def _tokenizer(architecture: Architecture) -> dict[str, Any] | None:
+    """The tokenizer whose encoder this is; None for a network that is no part of one."""
+    if architecture.tokenizer is None:
+        return None
+    with meta_device():
+        made = architecture.tokenizer()
+    options = inspect.signature(architecture.tokenizer).parameters
+    return {
+        "parameters": _count(made),
+        "codebook_size": made.codebook_size,
+        "code_dim": made.code_dim,
+        "causal": made.causal,
+        "options": {key: _plain(it.default) for key, it in options.items()},
+    }
+
+
+def _tokenizer_words(told: dict[str, Any] | None) -> str:
+    if told is None:
+        return ""
+    causal = "causal convolutions" if told["causal"] else "not causal"
+    size = f"{told['codebook_size']:,} codes of width {told['code_dim']}"
+    return f"zoo.create_tokenizer makes it: {_millions(told['parameters'])} with its decoder; {size}; {causal}"
+
+
 def _plain(value: object) -> object:
     """A default that JSON can hold; other objects by the name of their class."""
+    if isinstance(value, tuple):
+        return [_plain(it) for it in value]
     return value if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
 
 

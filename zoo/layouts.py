@@ -14,7 +14,9 @@ OWN = (
     Converter(
         name="zoo",
         needs=("backbone.*",),
-        rules=tuple(rename(name, name) for name in ("backbone.*", "head.*", "decoder.*")),
+        rules=tuple(rename(name, name) for name in ("backbone.*", "head.*", "decoder.*", "latent.*")),
+        # What a tokenizer has beside its encoder.
+        optional=("decoder.*", "latent.*"),
     ),
     # A probe by itself, whose backbone is in another file.
     Converter(

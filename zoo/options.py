@@ -1,26 +1,29 @@
 """What the named options of an architecture may be, so that a wrong one is told apart from a bug."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-from zoo.card import Architecture
 
-
-def check_options(architecture: Architecture, options: Mapping[str, Any]) -> None:
-    """Hold options against the types that the builder declares.
+def check_options(architecture: str, build: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Hold options against the types that a builder declares.
 
     Whole numbers are sizes and counts, at least 1; a `..._rate` lies in [0, 1); other numbers are above 0.
+
+    Args:
+        architecture: its name, for messages.
+        build: the builder.
+        options: option -> value; the builder has them all.
 
     Raises:
         ValueError: naming the option, the value and what would be right.
     """
-    parameters = inspect.signature(architecture.build).parameters
+    parameters = inspect.signature(build).parameters
     for name, value in options.items():
         wanted = parameters[name].annotation
         if wanted is not inspect.Parameter.empty and not _fits(name, value, wanted):
-            raise ValueError(f"{name}={value!r} is no {name} of {architecture.name}; it takes {_words(name, wanted)}")
+            raise ValueError(f"{name}={value!r} is no {name} of {architecture}; it takes {_words(name, wanted)}")
 
 
 def check_classes(number: Any) -> None:
@@ -44,6 +47,8 @@ def _fits(name: str, value: Any, wanted: Any) -> bool:
 def _is(name: str, value: Any, kind: Any) -> bool:
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
+        if isinstance(value, tuple) and kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(value)
         if not isinstance(value, tuple) or len(value) != len(kinds):
             return False
         return all(_is(name, part, wanted) for part, wanted in zip(value, kinds, strict=True))
@@ -60,7 +65,8 @@ def _words(name: str, wanted: Any) -> str:
 
 def _word(name: str, kind: Any) -> str:
     if get_origin(kind) is tuple:
-        return f"a tuple of {len(get_args(kind))} of them"
+        kinds = get_args(kind)
+        return "a tuple of whole numbers" if kinds[-1] is Ellipsis else f"a tuple of {len(kinds)} of them"
     number = "a number from 0 to below 1" if name.endswith("_rate") else "a number above 0"
     known = {int: "a whole number of at least 1", float: number, bool: "True or False", str: "a text", NoneType: "None"}
     return known.get(kind) or f"a {getattr(kind, '__name__', kind)}"

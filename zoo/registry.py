@@ -229,7 +229,7 @@ def _checked(architecture: Architecture, overrides: Mapping[str, Any], also: Ite
         if name not in valid:
             raise unknown(f"option of {architecture.name}", name, [*valid, *also])
     options = {name: value for name, value in overrides.items() if value is not None}
-    check_options(architecture, options)
+    check_options(architecture.name, architecture.build, options)
     return options
 
 

@@ -11,11 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from backbones.tokenizer import Tokenizer
 from zoo.card import ClipSpec
 from zoo.fetch import FetchError, fetch, find
 from zoo.folders import weights_folder
 from zoo.model import VideoModel
-from zoo.registry import create_model, get_card
+from zoo.registry import create_model, get_architecture, get_card
+from zoo.tokenizers import create_tokenizer
 from zoo.weight_cache import digests, read_json, write_json
 from zoo.weight_files import CheckpointError
 
@@ -73,7 +75,12 @@ def verify(name: str, *, record: bool = False, download: bool = True, progress: 
         for it in reversed(cards):
             path = fetch(it.weights, it.name, progress=progress)
         verdict = replace(verdict, path=str(path), sha256=digests(path).sha256)
-        output = golden_output(create_model(name, pretrained=True))
+        of_tokenizer = get_architecture(name).tokenizer is not None
+        output = (
+            tokenizer_output(create_tokenizer(name, pretrained=True), card.clip)
+            if of_tokenizer
+            else golden_output(create_model(name, pretrained=True))
+        )
         return replace(verdict, golden=_compare(name, output, verdict.sha256, record=record))
     except FetchError as error:
         status: Status = "not downloaded" if error.unreachable else "failed"
@@ -107,7 +114,27 @@ def golden_output(model: VideoModel) -> Float[Tensor, "outputs"]:
     if model.spec is None:
         raise ValueError("this model does not say how it was made; build it with create_model, or set model.spec")
     with torch.inference_mode():
-        output = model.eval()(golden_clip(model.spec.clip)).flatten()
+        return _finite(model.eval()(golden_clip(model.spec.clip)).flatten())
+
+
+def tokenizer_output(tokenizer: Tokenizer, clip: ClipSpec) -> Float[Tensor, "outputs"]:
+    """What a tokenizer makes of the fixed clip of its protocol: its latents, and the mean of each decoded frame.
+
+    Raises:
+        ValueError: when the answer is not finite.
+    """
+    pixels = golden_clip(replace(clip, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
+    with torch.inference_mode():
+        found = tokenizer.eval()(pixels)
+    return _finite(torch.cat([found.codes.latents.flatten(), found.video.mean((3, 4)).flatten()]))
+
+
+def _finite(output: Float[Tensor, "outputs"]) -> Float[Tensor, "outputs"]:
+    """The output.
+
+    Raises:
+        ValueError: when it is not finite.
+    """
     if not bool(torch.isfinite(output).all()):
         raise ValueError("the network answers NaN or infinity to an ordinary clip")
     return output

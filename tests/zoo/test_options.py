@@ -24,6 +24,8 @@ from zoo.options import check_classes, check_options
         ("videomamba_pico", "stride", 0, "a whole number of at least 1 or None"),
         ("videomamba_pico", "img_size", (24, 0), "a whole number of at least 1 or a tuple of 2 of them"),
         ("videomamba_pico", "norm_eps", -1.0, "a number above 0"),
+        ("lvmae_tokenizer_tiny", "multipliers", (1, "2"), "a tuple of whole numbers"),
+        ("lvmae_tokenizer_tiny", "multipliers", 2, "a tuple of whole numbers"),
     ],
 )
 def test_a_value_that_an_option_does_not_take_is_named_with_what_it_takes(name, option, value, right):
@@ -31,9 +33,14 @@ def test_a_value_that_an_option_does_not_take_is_named_with_what_it_takes(name, 
         zoo.create_backbone(name, **{option: value})
 
 
+def check(name, options):
+    check_options(name, zoo.get_architecture(name).build, options)
+
+
 def test_values_of_the_declared_types_pass():
-    check_options(zoo.get_architecture("videomamba_pico"), {"img_size": (24, 32), "stride": 4, "drop_path_rate": 0})
-    check_options(zoo.get_architecture("timesformer_pico"), {"mlp_ratio": 2})
+    check("videomamba_pico", {"img_size": (24, 32), "stride": 4, "drop_path_rate": 0})
+    check("timesformer_pico", {"mlp_ratio": 2})
+    check("lvmae_tokenizer_tiny", {"multipliers": (1, 2, 2, 4), "time_strides": (1,)})
 
 
 @pytest.mark.parametrize("classes", [-1, True, 2.5, "10"])
