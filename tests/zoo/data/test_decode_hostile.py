@@ -26,10 +26,10 @@ def _nothing_hangs_or_grows():
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < MEMORY
 
 
-def _outcome(path, indices, decoder):
+def _outcome(path, indices, decoder, read=numbers):
     """Numbers of the frames, or the error after a look at it."""
     try:
-        return numbers(read_frames(path, indices, decoder=decoder))
+        return read(read_frames(path, indices, decoder=decoder))
     except DecodeError as caught:
         error = caught
     assert error.path == str(path)
@@ -139,7 +139,7 @@ def test_no_random_damage_crashes_or_hangs(kind, tmp_path):
             damaged[place : place + length] = bytes(len(damaged[place : place + length]))
         path.write_bytes(damaged)
         for indices in (None, [40, 3]):
-            outcome = _outcome(path, indices, "pyav")
+            outcome = _outcome(path, indices, "pyav", read=list)  # some are too small to hold a number
             assert isinstance(outcome, DecodeError) or len(outcome) <= COUNT + 12
 
 
