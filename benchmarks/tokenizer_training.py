@@ -25,8 +25,8 @@ from zoo.training.parts import pretrainer
 FILE = "tokenizer.safetensors"
 _logger = logging.getLogger(__name__)
 
-# For the embedded clips, with 8 channels, in 40 s on one core; every number is ours. With MAGVIT's betas (0, 0.99) a run
-# of three times that length did not come as far.
+# For the embedded clips, with 8 channels, in 40 s on one core; every number is ours. With MAGVIT's betas (0, 0.99) a
+# longer run did not come as far.
 PICO = Recipe(
     steps=220,
     global_batch=4,
