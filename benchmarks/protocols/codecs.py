@@ -47,7 +47,7 @@ def at_rate(frames: Frames, codec: str, bits: float, *, fps: Fraction = Fraction
     """The coding whose size is closest to a wanted one, by bisection over the rate factor.
 
     Pictures are stored as 4:2:0, as these codecs are used, or 4:4:4 where a side is odd. Presets are the encoders' own
-    ("medium").
+    ("medium"), so x264's size varies a little from run to run for tiny clips, see `zoo.data.encode.STEADY_X264`.
 
     Args:
         frames: one clip, RGB.
