@@ -47,7 +47,7 @@ from zoo.objectives.matrix import TITLES
 from zoo.registry import create_model, get_architecture
 from zoo.training.fit import Hardware, fit
 from zoo.training.log import OnStep, Row
-from zoo.training.pretrain import Pretrain
+from zoo.training.parts import pretrainer
 
 CHECKPOINT_EVERY = 500  # steps; shorter runs start again when they were killed
 EVAL_BATCH = 64
@@ -158,7 +158,7 @@ class Worker:
         labelled = lessons.of(suite.train_split, EVERYTHING) if chosen.needs_labels else None
         clips = lessons.unlabelled() if labelled is None else labelled
         data = self.data(run, clips, (), augment=context.budget.pretrain_augment)
-        module = Pretrain(objective, chosen.recipe, seed=seed)
+        module = pretrainer(objective, chosen.recipe, seed=seed)
         told = fit(
             module,
             data,

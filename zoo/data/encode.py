@@ -1,9 +1,10 @@
 """Writing small real video files, the same bytes every time: the embedded suite and the tests are made of them."""
 
 import difflib
+import itertools
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -73,8 +74,43 @@ def write_video(
             options that the encoder does not take.
         ImportError: PyAV (`pip install av`) is missing.
     """
-    path = Path(path)
     _check_frames(frames, Fraction(fps), pixel_format)
+    write_stream(
+        path,
+        frames,
+        fps=fps,
+        codec=codec,
+        options=options,
+        pixel_format=pixel_format,
+        muxer=muxer,
+        muxer_options=muxer_options,
+    )
+
+
+def write_stream(
+    path: str | os.PathLike[str],
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    *,
+    fps: int | Fraction,
+    codec: str = "libx264",
+    options: Mapping[str, str] | None = None,
+    pixel_format: str = "yuv420p",
+    muxer: str | None = None,
+    muxer_options: Mapping[str, str] | None = None,
+) -> None:
+    """`write_video` for frames that come one by one, of which only one is kept; the first gives the size.
+
+    What `frames` raises on the way, Ctrl-C too, leaves no file behind.
+
+    Raises:
+        ValueError: as `write_video`.
+        ImportError: likewise.
+    """
+    path, frames = Path(path), iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"a video needs at least one frame; there is none for {str(path)!r}")
+    _check_frames(first[None], Fraction(fps), pixel_format)
     muxer = muxer or _muxer_of(path)
     # A process-unique name in the same folder: two writers never share a temporary file, and os.replace stays atomic.
     partial = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.partial")
@@ -82,6 +118,7 @@ def write_video(
         with open(partial, "wb") as file:
             _encode(
                 file,
+                first,
                 frames,
                 muxer,
                 dict(muxer_options or {}),
@@ -132,7 +169,8 @@ def _steady(codec: str, options: Mapping[str, str]) -> dict[str, str]:
 
 def _encode(
     file: object,
-    frames: np.ndarray,
+    first: np.ndarray,
+    rest: Iterable[np.ndarray],
     muxer: str,
     muxer_options: dict[str, str],
     *,
@@ -149,16 +187,16 @@ def _encode(
         # bitexact leaves out dates, version strings and random identifiers.
         with av.open(file, "w", format=muxer, container_options={"fflags": "+bitexact", **muxer_options}) as container:
             stream = container.add_stream(codec, rate=rate, options=options)
-            stream.height, stream.width = frames.shape[1:3]
+            stream.height, stream.width = first.shape[:2]
             stream.pix_fmt = pixel_format
             stream.codec_context.thread_count = 1
             stream.codec_context.flags |= av.codec.context.Flags.bitexact
-            for picture in frames:
+            for picture in itertools.chain([first], rest):
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
             unused = set(options) & set(stream.codec_context.options)
     except (av.FFmpegError, ValueError) as error:
-        raise ValueError(f"{codec} in {muxer} with {options} refused {frames.shape} {pixel_format}: {error}") from error
+        raise ValueError(f"{codec} in {muxer} with {options} refused {first.shape} {pixel_format}: {error}") from error
     if unused:
         raise ValueError(f"{codec} takes no option {', '.join(sorted(unused))}")

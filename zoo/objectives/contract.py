@@ -95,9 +95,12 @@ class Objective(nn.Module, ABC):
         outside: frozen networks (teachers, tokenizers) by name. They follow the objective from device to device, and
             are part of neither its parameters nor its state dict: optimiser, averaged weights and checkpoints never
             see them.
+        parts: names of the submodules that are trained against each other, each by an optimiser of its own; `forward`
+            then takes `part=` and gives the loss of that one. Empty for all objectives but adversarial ones.
     """
 
     student: Backbone
+    parts: tuple[str, ...] = ()
 
     def __init__(self, outside: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()

@@ -112,14 +112,18 @@ class TrainingModule(lightning.LightningModule, ABC):
         Raises:
             NonFiniteError: when the loss is NaN or infinite.
         """
-        self.rows = batch.row.tolist()
-        seed = seed_of(self.seed, self.global_step, batch_idx % self.recipe.accumulate, self.global_rank)
-        seed_global(seed, self.device)
-        self.reseed(seed)
+        self.begin(batch, batch_idx)
         loss = self.loss(batch)
         self.require_finite({"loss": loss.total.detach(), **loss.logs}, batch)
         self.pending.append({"loss": loss.total.detach(), **loss.logs})
         return loss.total
+
+    def begin(self, batch: Batch, batch_idx: int) -> None:
+        """Note the clips, and seed everything random in what is done with them."""
+        self.rows = batch.row.tolist()
+        seed = seed_of(self.seed, self.global_step, batch_idx % self.recipe.accumulate, self.global_rank)
+        seed_global(seed, self.device)
+        self.reseed(seed)
 
     def require_finite(self, values: dict[str, Tensor], batch: Batch) -> None:
         """Stop when the loss is not finite.
@@ -163,16 +167,23 @@ class TrainingModule(lightning.LightningModule, ABC):
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """One optimiser step at the schedule's rate, then `after_step`."""
-        lr = self.schedule(self.global_step)
-        set_lr(optimizer, lr)
-        changing = {}
-        if self.decay_schedule is not None:
-            changing["weight_decay"] = self.decay_schedule(self.global_step)
-            set_weight_decay(optimizer, changing["weight_decay"])
+        plain = self.set_rates(optimizer)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.after_step(self.global_step + 1)
+        self.keep_logs(plain)
+
+    def set_rates(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """Set learning rate and weight decay of the next step; gives what there is to log of them."""
+        plain = {"lr": self.schedule(self.global_step)}
+        set_lr(optimizer, plain["lr"])
+        if self.decay_schedule is not None:
+            plain["weight_decay"] = self.decay_schedule(self.global_step)
+            set_weight_decay(optimizer, plain["weight_decay"])
+        return plain
+
+    def keep_logs(self, plain: dict[str, float]) -> None:
+        """Make the means over the batches of a step what is logged of it."""
         means = {name: self.mean_of(name) for name in self.pending[-1]}
-        plain = {"lr": lr, **changing}
         self.last_logs = {**means, **{name: torch.tensor(it, dtype=torch.float64) for name, it in plain.items()}}
         self.pending.clear()
 

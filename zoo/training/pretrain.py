@@ -20,10 +20,22 @@ class Pretrain(TrainingModule):
         objective: what is learned. Its generator is seeded before every batch.
         recipe: every number of the run.
         seed: of all random draws of the run.
+
+    Attributes:
+        takes_parts: whether the objective may have several parts.
+
+    Raises:
+        ValueError: for an objective of several parts; `zoo.training.parts` trains those.
     """
+
+    takes_parts = False
 
     def __init__(self, objective: Objective, recipe: Recipe, *, seed: int = 0) -> None:
         super().__init__(recipe, seed=seed)
+        if objective.parts and not self.takes_parts:
+            raise ValueError(
+                f"the objective has the parts {objective.parts}; train it by pretrainer(objective, recipe)"
+            )
         self.objective = objective
         self.outside = {name: fingerprint(part) for name, part in objective.outside.items()}
         self.backbone.set_grad_checkpointing(recipe.checkpointed_blocks)
