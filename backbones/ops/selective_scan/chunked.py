@@ -188,7 +188,7 @@ def _differentiate(
     ctx: Any,
     grad_y: Tensor | None,
     grad_last_state: Tensor | None,
-    grad_starts: None,
+    grad_starts: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
     *tensors, D, delta_bias, starts = ctx.saved_tensors
     u, A = tensors[0], tensors[2]

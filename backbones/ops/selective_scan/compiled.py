@@ -90,7 +90,7 @@ def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
 
 
 def _differentiate(
-    ctx: Any, grad_out: Tensor | None, grad_last_states: Tensor | None, grad_starts: None
+    ctx: Any, grad_out: Tensor | None, grad_last_states: Tensor | None, grad_starts: Tensor | None
 ) -> tuple[list[Tensor] | Tensor | None, ...]:
     *tensors, z, starts = ctx.saved_tensors
     u, A = tensors[0], tensors[2]

@@ -408,7 +408,7 @@ def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
 
 
 def _differentiate(
-    ctx: Any, grad_out: Tensor | None, grad_last: Tensor | None, grad_starts: None, grad_kept: None
+    ctx: Any, grad_out: Tensor | None, grad_last: Tensor | None, grad_starts: Tensor | None, grad_kept: Tensor | None
 ) -> tuple[Any, ...]:
     *sequences, A, D, bias, z, starts, kept = ctx.saved_tensors
     u = sequences[0]
