@@ -38,7 +38,7 @@ test: setup  ## the fast tests (under 6 minutes on two cores)
 	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "compiled and not slow and not gpu" $(COMPILED)
 
 test-slow: setup  ## the full product of cases
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not gpu and not compiled"
+	ZOO_SHAPE_CHECKS=all $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not gpu and not compiled"
 	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "slow and compiled and not gpu" $(COMPILED)
 
 check: setup  ## ruff, the type checker, the structure tests

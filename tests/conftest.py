@@ -1,4 +1,8 @@
-"""Run-time shape checks for every test, except where torch.compile must see through the code."""
+"""Run-time shape checks for every test, except where torch.compile must see through the code.
+
+`ZOO_SHAPE_CHECKS=0` is for those; `all`, in the slow tier, adds `benchmarks`, which holds few tensors and so many
+functions that decorating them takes 11 s in each process of the fast tier.
+"""
 
 import os
 
@@ -11,10 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
-if os.environ.get("ZOO_SHAPE_CHECKS", "1") != "0":
+if (checks := os.environ.get("ZOO_SHAPE_CHECKS", "1")) != "0":
     from jaxtyping import install_import_hook
 
-    install_import_hook(["backbones", "heads", "zoo", "benchmarks"], "beartype.beartype")
+    packages = ["backbones", "heads", "zoo"]
+    install_import_hook([*packages, "benchmarks"] if checks == "all" else packages, "beartype.beartype")
 
 import pytest
 import torch

@@ -22,10 +22,11 @@ ALIKE, FEW = 0.5, 30
 
 def closest(name: str, valid: Iterable[str], count: int = 3, *, cutoff: float = 0.0) -> list[str]:
     """The `count` valid names most like `name`, best first, of those that are as like as `cutoff`."""
-    names = list(valid)
-    alike = [it for it in names if it.lower() == name.lower()]
+    names: dict[str, list[str]] = {}
+    for it in valid:
+        names.setdefault(it.lower(), []).append(it)
     near = difflib.get_close_matches(name.lower(), names, n=count, cutoff=cutoff)
-    return list(dict.fromkeys([*alike, *near]))[:count]
+    return [it for lower in near for it in names[lower]][:count]
 
 
 def unknown(what: str, name: str, valid: Iterable[str]) -> UnknownNameError:

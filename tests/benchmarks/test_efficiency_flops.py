@@ -59,7 +59,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("frames", [8, 32])
+@pytest.mark.parametrize("frames", [8, pytest.param(32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name", [name if name.endswith("_pico") else pytest.param(name, marks=pytest.mark.slow) for name in FORMS]
 )

@@ -20,6 +20,7 @@ def faked(builds, frames, setups, *, rounds, tell):
 @pytest.fixture
 def request_(tmp_path, monkeypatch):
     monkeypatch.setattr(efficiency_runs, "in_turns", faked)
+    monkeypatch.setattr(efficiency_runs, "count_flops", lambda call: Flops(10**9, ()))
     return Request(names=("vit_pico", "videomamba_pico"), frames=(16, 8), resolution=24, rounds=2, out=tmp_path)
 
 

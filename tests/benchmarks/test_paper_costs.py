@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import efficiency_report, efficiency_runs, paper_costs
-from benchmarks.efficiency import Measured
+from benchmarks.efficiency import Flops, Measured
 from benchmarks.efficiency_runs import open_plan
 from benchmarks.paper_costs import FIGURES, figure_of, requests_of, rows, run_figure, verdicts
 from benchmarks.points import OUT_OF_MEMORY, Peak
@@ -19,6 +19,7 @@ FIGURE = replace(FIGURE, procedures=tuple(replace(one, batches=BATCHES) for one 
 def measured(tmp_path, monkeypatch):
     """The figure with small networks and made-up costs: seconds and MiB of a call."""
     monkeypatch.setattr(efficiency_report, "costs_of", lambda *_: "<svg></svg>")
+    monkeypatch.setattr(efficiency_runs, "count_flops", lambda call: Flops(1, ()))
     monkeypatch.setitem(FIGURES, NAME, FIGURE)
 
     def run(costs, **given):
