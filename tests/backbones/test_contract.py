@@ -252,7 +252,8 @@ def test_a_copy_computes_the_same(member):
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("architecture", every_architecture(ONE_PER_LOOP))
+# Divided attention takes as long as the others together.
+@pytest.mark.parametrize("architecture", every_architecture(ONE_PER_LOOP - {"timesformer_pico"}))
 def test_compile_without_graph_breaks_and_export_for_any_batch_agree_with_eager(architecture):
     backbone, video, _ = build(architecture)
     backbone.eval()

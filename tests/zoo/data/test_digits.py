@@ -123,6 +123,7 @@ def test_pretraining_sees_the_train_clips_of_all_tasks_without_labels(suite):
     assert len(records) == len(train)
 
 
+@pytest.mark.slow
 def test_rendering_again_elsewhere_gives_the_same_bytes(suite, tmp_path):
     again = ensure_digits(tmp_path, sizes=SMALL, progress=False, workers=1)
     assert again.folder.name == suite.folder.name
@@ -155,7 +156,7 @@ def test_the_suite_lies_under_zoo_cache(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["video", *(pytest.param(it, marks=pytest.mark.slow) for it in ("list", "manifest"))]
+    "damage", [pytest.param("video", marks=pytest.mark.slow), "list", pytest.param("manifest", marks=pytest.mark.slow)]
 )
 def test_a_damaged_suite_is_rendered_again_with_a_word_about_it(tmp_path, caplog, damage):
     sizes = Sizes(appearance=(10, 10), motion=(10, 10), order=(6, 6))
