@@ -212,6 +212,7 @@ def test_the_deadline_ends_reading_a_hole_of_eight_gigabytes(tmp_path):
         read_frames(path, [3], limits=Limits(seconds=1.0))
 
 
+@pytest.mark.usefixtures("usual_interrupts")
 @pytest.mark.parametrize("method", ["read", "seek"])
 def test_an_interrupt_in_any_callback_of_ffmpeg_ends_the_read(method, monkeypatch):
     path, usual, left = sound_file("h264_mp4"), getattr(Source, method), 1000

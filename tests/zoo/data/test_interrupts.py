@@ -9,6 +9,8 @@ import pytest
 from zoo.data import interrupts
 from zoo.data.interrupts import HeldSignals
 
+pytestmark = pytest.mark.usefixtures("usual_interrupts")
+
 
 def test_an_interrupt_is_raised_when_it_is_delivered_and_not_before():
     with HeldSignals() as held:
