@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.efficiency_report import points_of, write
-from benchmarks.efficiency_runs import Plan, Request, measure
+from benchmarks.efficiency_runs import Plan, Request, Tell, measure
+from benchmarks.lvmae_report import NAME as LVMAE_MEMORY
 from benchmarks.report import replace_file
 from benchmarks.session import RequestError
 from zoo.suggest import unknown
@@ -127,7 +128,7 @@ def figure_of(name: str) -> CostFigure:
         UnknownNameError: with the closest names.
     """
     if name not in FIGURES:
-        raise unknown("figure", name, (*FIGURES, "lvmae:memory"))
+        raise unknown("figure", name, (*FIGURES, LVMAE_MEMORY))
     return FIGURES[name]
 
 
@@ -252,7 +253,7 @@ def markdown(figure: CostFigure, found: Found, given: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def run_figure(name: str, plans: Sequence[tuple[Procedure, Plan]], given: Mapping[str, Any], tell: Any) -> Found:
+def run_figure(name: str, plans: Sequence[tuple[Procedure, Plan]], given: Mapping[str, Any], tell: Tell) -> Found:
     """Measure what is missing of a figure and write its reports, also of what there is when somebody stops it."""
     figure, found = figure_of(name), []
     try:
