@@ -97,9 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     fresh_processes(("torch", "benchmarks.points", "zoo.registry"))  # it imports while this process does
     from benchmarks.efficiency_runs import Request
+    from zoo.folders import require_writable
 
     asked = {one.name for one in fields(Request)}
     given = {name: value for name, value in vars(arguments).items() if name in asked}
+    require_writable("--out", given.get("out", Request().out))
     if not arguments.paper:
         return _networks(arguments, given)
     return _lvmae(arguments, given) if arguments.paper == LVMAE else _figure(arguments, given)

@@ -85,10 +85,11 @@ def _tokenizer(name: str, arguments: argparse.Namespace) -> "Tokenizer":
 
     from benchmarks.clip_codes import TokenizeError
     from zoo.registry import has_tag
-    from zoo.tokenizers import create_tokenizer
+    from zoo.tokenizers import create_tokenizer, tokenizer_of
     from zoo.training.features import check_accelerator, device_of
 
     check_accelerator(arguments.accelerator)
+    tokenizer_of(name)  # a misspelt name lacks more than weights
     if arguments.random and arguments.checkpoint:
         raise TokenizeError("--random and --checkpoint exclude each other")
     pretrained = has_tag(name) and not arguments.random

@@ -92,3 +92,12 @@ def test_where_no_point_is_possible_the_cells_say_why(capsys, tmp_path, undrawn)
     status, out, _ = call(capsys, "vit_pico", "--frames", "8", "--resolution", "25", "--out", tmp_path)
     assert status == 1
     assert "not possible: clips of 8 frames of 25 px" in out
+
+
+@pytest.mark.parametrize("words", [["vit_pico"], ["--paper", "lvmae:memory"]], ids=" ".join)
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_measured(capsys, tmp_path, words):
+    (tmp_path / "file").write_text("")
+    status, _, err = call(capsys, *words, "--out", tmp_path / "file" / "out")
+    assert status == 2
+    assert f"--out {tmp_path / 'file' / 'out'}: " in err
+    assert "give a folder that can be written to" in err

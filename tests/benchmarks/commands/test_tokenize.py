@@ -36,6 +36,7 @@ def test_a_clip_becomes_codes_and_a_video_and_the_codes_a_video_again(clip, tmp_
         ([], "name a tokenizer with --tokenizer"),
         (["--tokenizer", "lvmae_tokenizer_tiny"], "is an architecture without weights"),
         (["--tokenizer", "lvmae_tokenizer_tin", "--random"], "lvmae_tokenizer_tiny"),
+        (["--tokenizer", "lvmae_tokenizer_tin"], "lvmae_tokenizer_tiny"),
         (["--decode", "--random"], "--decode takes an .npz file"),
         ([*RANDOM, "--checkpoint", "file"], "exclude each other"),
         ([*RANDOM, "--window", "3"], "a window of 3 frames"),
