@@ -1,0 +1,353 @@
+"""Tables of papers as data: every printed number with its source, and what the zoo would run to measure it.
+
+One file `benchmarks/papers/<paper>.toml` per paper, of which this is an example::
+
+    title = "VideoMamba: State Space Model for Efficient Video Understanding"
+    reference = "arXiv 2403.06977v2"
+    code = "OpenGVLab/VideoMamba"
+
+    [sources.table3]                        # what a `source` below may name
+    kind = "paper"                          # see KINDS
+    where = "arXiv 2403.06977v2, Table 3"
+
+    [tables.k400]                           # the table videomamba:k400
+    title = "Kinetics-400"
+    suite = "k400"                          # of the zoo, or of REPORTED_ONLY
+    protocol = "as_is"                      # likewise
+    metric = "top1"                         # the headline
+    source = "table3"                       # of every cell that names none
+    views = "4x3"                           # clips x crops of every row that names none
+
+    [[tables.k400.rows]]                    # the row videomamba:k400:tiny_f8
+    name = "tiny_f8"
+    system = "VideoMamba-Ti"                # as printed
+    card = "videomamba_tiny.k400_f8_res224"
+    pretraining = "in1k"
+    frames = 8
+    resolution = 224
+    values = { top1 = 76.9, top5 = 92.9, params_m = 7, gflops_per_view = 9 }
+    sources = { top5 = "zoo" }              # of single cells
+    conflicts = [{ metric = "top1", value = 77.0, source = "zoo", note = "rounded in the model zoo" }]
+
+TOML has no null: a number that could not be recovered is the word "not available". A number that somebody remembers and
+nobody can point to is left out.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from zoo.suggest import closest, unknown
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOLDER = Path(__file__).with_name("papers")
+NOT_AVAILABLE = "not available"
+KINDS = ("paper", "model zoo", "script", "issue", "second-hand")
+
+
+class Metric(NamedTuple):
+    """What a column of numbers is.
+
+    Attributes:
+        heading: of the column.
+        unit: as printed.
+        scale: a printed number over the same number in our results, which are shares of one: 100 for per cent.
+        higher_is_better: None for what describes a system and is no result.
+    """
+
+    heading: str
+    unit: str = ""
+    scale: float = 1.0
+    higher_is_better: bool | None = True
+
+
+METRICS: dict[str, Metric] = {
+    "top1": Metric("top-1", "%", 100.0),
+    "top5": Metric("top-5", "%", 100.0),
+    "mean_class": Metric("class mean", "%", 100.0),
+    "recall5": Metric("class-mean recall at 5", "%", 100.0),
+    "mse": Metric("MSE", higher_is_better=False),
+    "params_m": Metric("parameters", "M", 1e-6, None),
+    "gflops_per_view": Metric("GFLOPs per view", "G", 1e-9, None),
+}
+# Suites and protocols that papers report and the zoo cannot run, with the reason that `zoo reproduce` gives.
+REPORTED_ONLY: dict[str, str] = {}
+
+
+class PaperError(ValueError):
+    """A file of tables that does not say what it must; the message names file, table and row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a number is printed.
+
+    Attributes:
+        kind: one of KINDS.
+        where: table, page or file.
+    """
+
+    kind: str
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """Another value that the authors print for the same cell.
+
+    Attributes:
+        metric: the cell.
+        value: as printed there.
+        source: where, a name of the paper's sources.
+        note: why they may differ, in a sentence; or "".
+    """
+
+    metric: str
+    value: float | str
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A system's line in a table.
+
+    Attributes:
+        name: within the table.
+        system: as printed.
+        values: metric -> printed number; None for one that could not be recovered.
+        sources: metric -> name of the source, for cells with another one than the table's.
+        conflicts: other printed values of these cells.
+        card: released weights that the row is about; "" where none were released.
+        recipe: the training behind it, by name; "" where its card's is meant or none is known.
+        pretraining: data and method before the last training, as printed.
+        frames: of a clip; 0 where not said.
+        resolution: side of the crop in pixels; 0 where not said.
+        views: "clips x crops" such as "4x3"; "" for the table's.
+        task: the suite's task; "" for the table's.
+        ours: whether the system is one of the paper's own; false for a row it quotes.
+        note: what a reader must know, in a sentence.
+    """
+
+    name: str
+    system: str
+    values: Mapping[str, float | None]
+    sources: Mapping[str, str]
+    conflicts: tuple[Conflict, ...]
+    card: str = ""
+    recipe: str = ""
+    pretraining: str = ""
+    frames: int = 0
+    resolution: int = 0
+    views: str = ""
+    task: str = ""
+    ours: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A results table.
+
+    Attributes:
+        name: within the paper.
+        title: what it shows.
+        suite: of the zoo, or one of REPORTED_ONLY.
+        protocol: of the zoo, or one of REPORTED_ONLY.
+        metric: its headline, a key of METRICS.
+        source: of every cell whose row names no other.
+        rows: in the printed order.
+        task: the suite's task, for rows that name none; "" for its first.
+        views: for rows that name none.
+        note: what a reader must know.
+    """
+
+    name: str
+    title: str
+    suite: str
+    protocol: str
+    metric: str
+    source: str
+    rows: tuple[Row, ...]
+    task: str = ""
+    views: str = ""
+    note: str = ""
+
+    @property
+    def reported_only(self) -> str:
+        """Why the zoo cannot measure it; "" when it can."""
+        return REPORTED_ONLY.get(self.suite) or REPORTED_ONLY.get(self.protocol) or ""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Columns that some row has, in the order of METRICS."""
+        return [name for name in METRICS if any(name in row.values for row in self.rows)]
+
+    def row(self, name: str) -> Row:
+        """The row of a name.
+
+        Raises:
+            UnknownNameError: naming the closest ones.
+        """
+        found = {row.name: row for row in self.rows}
+        if name not in found:
+            raise unknown(f"row of table {self.name}", name, list(found))
+        return found[name]
+
+    def source_of(self, row: Row, metric: str) -> str:
+        """Name of the source of a cell."""
+        return row.sources.get(metric, self.source)
+
+    def task_of(self, row: Row) -> str:
+        """The suite's task that a row is about; "" for its first."""
+        return row.task or self.task
+
+    def views_of(self, row: Row) -> str:
+        """Clips and crops of a row, such as "4x3"; "" where not said."""
+        return row.views or self.views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """A paper's tables.
+
+    Attributes:
+        name: of its file, such as "videomamba".
+        title: the paper's.
+        reference: how it is cited.
+        code: the authors' repository.
+        sources: name -> where numbers stand.
+        tables: name -> table, in the order of the file.
+        note: what holds for all of it.
+    """
+
+    name: str
+    title: str
+    reference: str
+    code: str
+    sources: Mapping[str, Source]
+    tables: Mapping[str, Table]
+    note: str = ""
+
+    def table(self, name: str) -> Table:
+        """The table of a name.
+
+        Raises:
+            UnknownNameError: naming the closest ones.
+        """
+        if name not in self.tables:
+            raise unknown(f"table of {self.name}", name, list(self.tables))
+        return self.tables[name]
+
+
+@cache
+def papers() -> dict[str, Paper]:
+    """Every paper by name."""
+    return {file.stem: read_paper(file) for file in sorted(FOLDER.glob("*.toml"))}
+
+
+def get_paper(name: str) -> Paper:
+    """The paper of a name.
+
+    Raises:
+        UnknownNameError: naming the closest ones.
+    """
+    if name not in papers():
+        raise unknown("paper", name, list(papers()))
+    return papers()[name]
+
+
+def read_paper(file: Path) -> Paper:
+    """The tables of a file.
+
+    Raises:
+        PaperError: naming file, table, row and field, and what would be right.
+    """
+    try:
+        said = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PaperError(f"{file}: {error}") from None
+    sources = {
+        name: _made(Source, it, f"{file}: source {name!r}") for name, it in _section(said, "sources", file).items()
+    }
+    for name, source in sources.items():
+        if source.kind not in KINDS:
+            raise PaperError(f"{file}: source {name!r}: kind {source.kind!r} is none of {', '.join(KINDS)}")
+    tables = {
+        name: _table(name, it, sources, f"{file}: table {name!r}")
+        for name, it in _section(said, "tables", file).items()
+    }
+    rest = {name: it for name, it in said.items() if name not in ("sources", "tables")}
+    return _made(Paper, {**rest, "name": file.stem, "sources": sources, "tables": tables}, str(file))
+
+
+def _section(said: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
+    found = said.get(name)
+    if not isinstance(found, dict) or not all(isinstance(it, dict) for it in found.values()):
+        raise PaperError(f"{file}: [{name}.NAME] sections are missing")
+    return found
+
+
+def _table(name: str, said: Mapping[str, Any], sources: Mapping[str, Source], place: str) -> Table:
+    rows = said.get("rows")
+    if not isinstance(rows, list) or not rows:
+        raise PaperError(f"{place} has no [[tables.{name}.rows]]")
+    made = tuple(_row(it, sources, f"{place}, row {it.get('name', index + 1)!r}") for index, it in enumerate(rows))
+    names = [row.name for row in made]
+    if double := [it for it in names if names.count(it) > 1]:
+        raise PaperError(f"{place} has two rows {double[0]!r}")
+    table: Table = _made(Table, {**said, "name": name, "rows": made}, place)
+    if table.source not in sources:
+        raise _astray(place, "source", table.source, sources)
+    if table.metric not in METRICS:
+        raise _astray(place, "metric", table.metric, METRICS)
+    return table
+
+
+def _row(said: Mapping[str, Any], sources: Mapping[str, Source], place: str) -> Row:
+    values = {metric: _value(it, f"{place}, {metric}") for metric, it in said.get("values", {}).items()}
+    conflicts = tuple(_made(Conflict, it, f"{place}, conflict") for it in said.get("conflicts", ()))
+    row: Row = _made(Row, {**said, "values": values, "sources": said.get("sources", {}), "conflicts": conflicts}, place)
+    for metric in (*row.values, *row.sources, *(it.metric for it in conflicts)):
+        if metric not in METRICS:
+            raise _astray(place, "metric", metric, METRICS)
+        if metric not in row.values:
+            raise PaperError(f"{place}: {metric} has a source or a conflict and no value")
+    for source in (*row.sources.values(), *(it.source for it in conflicts)):
+        if source not in sources:
+            raise _astray(place, "source", source, sources)
+    return row
+
+
+def _value(said: object, place: str) -> float | None:
+    if said == NOT_AVAILABLE:
+        return None
+    if isinstance(said, bool) or not isinstance(said, int | float):
+        raise PaperError(f"{place}: {said!r} is neither a number nor {NOT_AVAILABLE!r}")
+    return said
+
+
+def _made(kind: type, said: Mapping[str, Any], place: str) -> Any:
+    """A dataclass from a section, whose fields must be its own and of their types."""
+    known = {it.name: it.type for it in fields(kind)}
+    for name, value in said.items():
+        if name not in known:
+            raise _astray(place, "field", name, known)
+        right = known[name]
+        if isinstance(right, type) and right in (str, int, bool) and type(value) is not right:
+            raise PaperError(f"{place}: {name} must be of type {right.__name__}, not {value!r}")
+    try:
+        return kind(**said)
+    except TypeError as error:
+        raise PaperError(f"{place}: {error}") from None
+
+
+def _astray(place: str, what: str, name: str, valid: Mapping[str, Any]) -> PaperError:
+    return PaperError(f"{place}: unknown {what} {name!r}; closest: {', '.join(closest(name, valid)) or 'none'}")
