@@ -29,8 +29,8 @@ One file `benchmarks/papers/<paper>.toml` per paper, of which this is an example
     sources = { top5 = "zoo" }              # of single cells
     conflicts = [{ metric = "top1", value = 77.0, source = "zoo", note = "rounded in the model zoo" }]
 
-A conflict is about a number of the row, or about a field of it (`views`, `recipe`, `pretraining`, ...) whose other value
-then stands as text; what holds for all rows is a conflict of the table, `[[tables.k400.conflicts]]`.
+A conflict is about a number of the row, or about a field of it (`views`, `recipe`, ...) whose other value stands as
+text; what holds for all rows is a conflict of the table, `[[tables.k400.conflicts]]`.
 
 TOML has no null: a number that could not be recovered is the word "not available". A number that somebody remembers and
 nobody can point to is left out.
