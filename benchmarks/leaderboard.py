@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks import metrics
+from benchmarks.comparable import training_of
 from benchmarks.figures import COLORS
 from benchmarks.measured import DIFFERS, INCOMPLETE, OUTSIDE, WITHIN, Measured, measured
 from benchmarks.paper_rows import card_of, licence, parameters, total_gflops
@@ -30,6 +31,7 @@ REPORTED, MEASURED = "reported", "measured"
 FAMILY_OF_PAPER = {"magvit2": "magvit", "open_magvit2": "magvit"}
 QUOTED = "others"
 HOW = {
+    EFFICIENCY: "costs",
     "finetune": "fine-tuned",
     "linear": "frozen, linear probe",
     "attentive": "frozen, attentive probe",
@@ -309,13 +311,8 @@ def page(stored: Sequence[Stored], papers: Sequence[Paper]) -> str:
 
 def _how(protocol: str, card: Card | None) -> str:
     """How a line came about, so that lines with the same words were trained alike in kind."""
-    if protocol == EFFICIENCY:
-        return "costs"
-    if protocol != "as_is":
-        return HOW.get(protocol, protocol.replace("_", " "))
-    if card is None or card.classifier is None or card.classifier.kind != "attentive":
-        return HOW["finetune"]
-    return HOW["attentive4" if card.classifier.depth > 1 else "attentive"]
+    training = training_of(protocol, card)
+    return HOW.get(training, training.replace("_", " "))
 
 
 def _family(card: Card | None, otherwise: str) -> str:
