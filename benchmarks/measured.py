@@ -79,6 +79,7 @@ def request_of(row: Row, table: Table) -> Request:
         protocol=table.protocol,
         clips=clips,
         crops=crops,
+        share=f"{100 * table.share:g}%" if table.share else "",
         budget=FULL,
     )
 
@@ -109,7 +110,9 @@ def measured(row: Row, table: Table, results: Sequence[Result], metric: str = ""
 
 def _told(row: Row, asked: Request, result: Result, metric: str) -> Measured:
     reported, unit = row.values.get(metric), METRICS[metric].scale
-    shares = result.metrics.get(metric) or result.details.get("metrics_of_the_scored", {}).get(metric)
+    # Over the splits of a low-shot evaluation, as papers print it; beside it stands the first split alone.
+    over_splits = result.metrics.get(f"{metric}_over_splits")
+    shares = over_splits or result.metrics.get(metric) or result.details.get("metrics_of_the_scored", {}).get(metric)
     value = Interval(*(unit * it for it in shares)) if shares else None
     expected, lacks, remark = _extent(asked, result)
     if differences := _differences(asked, result):
@@ -164,6 +167,9 @@ def _differences(asked: Request, result: Result) -> list[str]:
     # Flips belong to training.
     wanted = {name: it for name, it in plain(clip.to_dict()).items() if name != "flip"}
     found += _unlike(wanted, settings.get("clip", {}))
+    if asked.share:
+        used = settings.get("protocol", {}).get("share")
+        found += _unlike({"share": asked.share}, {"share": f"{100 * used:g}%" if used else None})
     if protocol not in (AS_IS, LOW_SHOT):
         usual = plain(asdict(budget(FULL).evaluate[protocol]))
         trained = {name: it for name, it in usual.items() if name not in _CIRCUMSTANCES}
