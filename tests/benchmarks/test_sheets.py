@@ -116,6 +116,7 @@ def test_a_narrow_terminal_loses_nothing(width, under, text):
         assert ("plain" in lines[place]) == (not under)
         # What is not known takes no line of its own.
         assert lines[place + 1 + bool(under)].startswith("two")
+        assert not lines[place + 2 + bool(under)]
 
 
 def test_a_column_of_nothing_takes_no_room_on_a_terminal():
