@@ -59,14 +59,18 @@ def test_a_number_that_a_paper_prints_twice_takes_one_line_and_one_of_another_ro
 
 
 def test_numbers_have_the_decimals_of_their_own_table():
-    pages = (table(row(values={"top1": 84.35})), table(row(values={"top1": 90.6}), name="b"))
+    exact = table(row(values={"top1": 84.35}), row(name="round", values={"top1": 84.5}))
+    pages = (exact, table(row(values={"top1": 90.6}), name="b"))
     made = side_by_side(lines_of([paper(*pages)], "k400"), title="")
-    assert [it[-1].text for it in made.rows] == ["84.35", "90.6"]
+    assert [it[-1].text for it in made.rows] == ["84.35", "84.50", "90.6"]
 
 
 def test_rows_of_another_protocol_are_marked_and_not_hidden():
     lines = lines_of(rows_of_two_papers(), "k400")
     assert commonest(lines)["views"] == "4x3"
+    # Many who say nothing are no majority.
+    assert commonest([*lines, *lines[4:] * 5])["views"] == "4x3"
+    assert commonest(lines[4:])["views"] == "not said"
     made = side_by_side(lines, title="k400")
     check_valid(made)
     assert [line[0].text for line in made.rows] == [
