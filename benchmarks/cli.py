@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from benchmarks.commands import convert, data, efficiency, export, extract, pull, results, verify
+from benchmarks.commands import convert, data, efficiency, export, extract, pull, recipe, results, train, verify
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
@@ -46,17 +46,22 @@ USER_ERRORS = (
     ("benchmarks.session", "RequestError"),
     ("benchmarks.layout", "SynthError"),
     ("benchmarks.clip_codes", "TokenizeError"),
+    ("benchmarks.training_settings", "SettingError"),
 )
 
 # Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).
-COMMAND_FILES = {
+COMMAND_FILES: dict[str, Any] = {
     "convert": convert,
     "data": data,
     "efficiency": efficiency,
     "eval": eval_command,
     "export": export,
     "extract": extract,
+    "finetune": train.FINETUNE,
+    "pretrain": train.PRETRAIN,
+    "probe": train.PROBE,
     "pull": pull,
+    "recipe": recipe,
     "results": results,
     "tokenize": tokenize_command,
     "verify": verify,
