@@ -26,7 +26,7 @@ from benchmarks.results import RANDOM, Identity, Interval, Store, digest
 from benchmarks.runners import save_weights
 from benchmarks.session import RequestError
 from benchmarks.suite import Videos
-from benchmarks.training_plan import Plan, check
+from benchmarks.training_plan import Plan
 from benchmarks.training_settings import settings_of
 from zoo.checkpoints import save_checkpoint
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
@@ -73,7 +73,7 @@ class Told(NamedTuple):
 
 
 def run(plan: Plan, *, progress: bool = False) -> Told:
-    """Carry out a plan.
+    """Carry out a plan that `benchmarks.training_plan.check` found nothing wrong with.
 
     Args:
         plan: what to do.
@@ -84,7 +84,6 @@ def run(plan: Plan, *, progress: bool = False) -> Told:
         SuiteError: for videos that are not there.
         FetchError: for weights that cannot be had.
     """
-    check(plan)
     require_writable("--out", plan.order.out)
     videos = plan.suite.prepare(plan.order.data, progress)
     plan.run_dir.mkdir(parents=True, exist_ok=True)

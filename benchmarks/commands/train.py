@@ -63,7 +63,7 @@ class Command:
         from rich.console import Console
 
         from benchmarks.session import RequestError
-        from benchmarks.training_plan import resolve
+        from benchmarks.training_plan import check, resolve
         from benchmarks.training_runs import run
         from zoo.training.checkpoint import LAST
         from zoo.training.fit import is_first_process
@@ -71,6 +71,8 @@ class Command:
         first = is_first_process()
         console = Console(width=None if sys.stdout.isatty() else 200, quiet=not first)
         plan = resolve(self.order(arguments))
+        if not arguments.dry_run:
+            check(plan)
         _announce(console, plan)
         if arguments.dry_run:
             return 0

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from backbones.importance import AdaptiveTokenizer
+from benchmarks import published
 from benchmarks.published import (
     Classes,
     Job,
@@ -22,7 +23,9 @@ from benchmarks.published import (
 from benchmarks.runners import save_weights
 from benchmarks.session import RequestError
 from benchmarks.shrink import shrunk
+from zoo.data.labels import order
 from zoo.recipes.catalogue import TRAININGS
+from zoo.registry import create_model
 from zoo.tokenizers import create_tokenizer
 
 ALONE = Outside(None, None, True)
@@ -80,6 +83,48 @@ def test_a_fresh_classifier_begins_as_small_as_the_authors():
     assert scaled(whole, replace(training, head_scale=1.0)) is whole
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of `create_model`, which makes a small random network in place of released ones."""
+    calls = []
+
+    def make(name, **options):
+        calls.append((name, options))
+        classes = 710 if options["num_classes"] is None else options["num_classes"]
+        size = {"num_frames": 4, "img_size": 16, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
+        return create_model(name.partition(".")[0], num_classes=classes, **size)
+
+    monkeypatch.setattr(published, "create_model", make)
+    return calls
+
+
+def test_released_weights_are_asked_for_with_the_options_of_the_recipe(asked):
+    real = Outside(None, None, False)
+    large = TRAININGS["videomae_large.k400_pt_e1600_k400_ft"]
+    start_model(large, Classes("k400", 400, ()), real)
+    ((name, options),) = asked
+    assert name == "videomae_large.k400_pt_e1600"
+    assert (options["pretrained"], options["num_classes"], options["drop_path_rate"]) == (True, 400, 0.2)
+    assert (options["inflate"], options["resize_positions"], options["classifier"]) == (None, True, large.classifier)
+
+
+def test_the_classifier_of_a_part_of_kinetics_710_begins_with_its_rows(asked):
+    names = order("k400_opengvlab").names
+    parts = Classes("k400", 400, tuple(sorted(names)))
+    model = start_model(TRAININGS["umt_base.k710_ft_k400_f8_res224"], parts, Outside(None, None, False))
+    assert asked[0][1]["num_classes"] is None
+    assert model.num_classes == 400
+
+
+def test_weights_of_pictures_are_inflated_for_clips(monkeypatch):
+    calls = []
+    monkeypatch.setattr(published, "create_model", lambda name, **options: calls.append((name, options)))
+    monkeypatch.setattr(published, "scaled", lambda model, _: model)
+    start_model(TRAININGS["videomamba_small.k400_f16_res224"], Classes("k400", 400, ()), Outside(None, None, False))
+    ((name, options),) = calls
+    assert (name, options["inflate"], options["num_frames"]) == ("videomamba_small.in1k_res224", "center", 16)
+
+
 def test_a_fine_tuning_begins_with_the_file_of_a_pretraining(tmp_path):
     pretrained = student_model(shrunk(TRAININGS["umt_base.k710_pt_f8_res224"]), ALONE)
     save_weights(pretrained.backbone, tmp_path / "student.safetensors")
@@ -105,6 +150,7 @@ def test_teachers_that_are_not_here_are_asked_for():
         trained_tokenizer(codes, Outside(None, Path("nowhere"), False))
 
 
+@pytest.mark.slow
 def test_an_adaptive_tokenizer_comes_back_with_its_scorer(tmp_path):
     name, options = "lvmae_tokenizer_tiny", {"channels": 4}
     made = adaptive(create_tokenizer(name, **options), 4)
