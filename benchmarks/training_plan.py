@@ -8,7 +8,7 @@ from benchmarks.session import RequestError, check_data
 from benchmarks.shrink import STEPS, SUITE, TASK, shrunk
 from benchmarks.suite import Suite, Task
 from benchmarks.suites.table import get_suite
-from benchmarks.training_settings import with_values
+from benchmarks.training_settings import difference, with_values
 from zoo.fetch import find, words
 from zoo.recipes.catalogue import get_training
 from zoo.recipes.learned import Alignment, Codes, Distillation, Reconstruction
@@ -202,6 +202,10 @@ def told(plan: Plan) -> dict[str, str]:
     if isinstance(recipe, Recipe | SweepRecipe):
         epochs = "" if training.epochs is None else f": {training.epochs} epochs of {training.videos:,} videos"
         lines["steps"] = f"{recipe.steps:,}{epochs}"
+    if order.values:
+        before = shrunk(plan.published, steps=order.steps) if order.shrink else plan.published
+        changed = difference(before, with_values(before, order.values))
+        lines["set"] = "\n".join(f"{name}: {one} becomes {other}" for name, (one, other) in changed.items())
     lines["weights"] = _start_words(plan)
     lines |= _teacher_words(plan)
     where = f"below {order.data}" if order.data else "rendered on this machine" if not plan.suite.url else "--data DIR"

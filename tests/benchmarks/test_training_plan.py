@@ -81,6 +81,15 @@ def test_a_dry_run_tells_what_comes_from_where():
     assert "never released" in tokenizer
 
 
+def test_what_was_set_is_told_beside_what_it_was():
+    lines = told(resolve(on(8, values=("recipe.base_lr=1e-4", "epochs=7"))))
+    assert lines["set"].splitlines() == [
+        "recipe.steps: 32830 becomes 3283",
+        "recipe.base_lr: 0.0002 becomes 0.0001",
+        "epochs: 70 becomes 7",
+    ]
+
+
 def test_videos_that_must_not_be_flipped_are_not():
     plan = resolve(on(1, shrink=True))
     assert plan.training.augment.flip == 0
