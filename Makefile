@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Some containers forbid Python to keep what it compiled; every test that starts a process would pay for that.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup compare cross-table test test-slow check gpu clean
 

@@ -29,10 +29,14 @@ One file `benchmarks/papers/<paper>.toml` per paper, of which this is an example
     sources = { top5 = "zoo" }              # of single cells
     conflicts = [{ metric = "top1", value = 77.0, source = "zoo", note = "rounded in the model zoo" }]
 
+A conflict is about a number of the row, or about a field of it (`views`, `recipe`, ...) whose other value stands as
+text; what holds for all rows is a conflict of the table, `[[tables.k400.conflicts]]`.
+
 TOML has no null: a number that could not be recovered is the word "not available". A number that somebody remembers and
 nobody can point to is left out.
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -74,11 +78,84 @@ METRICS: dict[str, Metric] = {
     "mean_class": Metric("class mean", "%", 100.0),
     "recall5": Metric("class-mean recall at 5", "%", 100.0),
     "mse": Metric("MSE", higher_is_better=False),
+    "map": Metric("mAP", "%", 100.0),
+    "answers": Metric("accuracy of answers", "%", 100.0),
+    "t2v_r1": Metric("text-to-video R@1", "%", 100.0),
+    "t2v_r5": Metric("text-to-video R@5", "%", 100.0),
+    "t2v_r10": Metric("text-to-video R@10", "%", 100.0),
+    "v2t_r1": Metric("video-to-text R@1", "%", 100.0),
+    "v2t_r5": Metric("video-to-text R@5", "%", 100.0),
+    "v2t_r10": Metric("video-to-text R@10", "%", 100.0),
+    "times_faster": Metric("times as fast"),
+    "times_less_memory": Metric("times less memory"),
+    # Of several data sets, of frozen networks, and of tokenizers.
+    "average": Metric("mean of data sets", "%", 100.0),
+    "codebook_usage": Metric("codes in use", "%", 100.0),
+    "fid": Metric("FID", higher_is_better=False),
+    "fvd": Metric("FVD", higher_is_better=False),
+    "gain": Metric("gain", "points", 100.0),
+    "inception": Metric("Inception score"),
+    "lpips": Metric("LPIPS", higher_is_better=False),
+    "psnr": Metric("PSNR", "dB"),
+    "rfid": Metric("FID of reconstructions", higher_is_better=False),
+    "rfvd": Metric("FVD of reconstructions", higher_is_better=False),
+    "ssim": Metric("SSIM"),
+    "success": Metric("success", "%", 100.0),
+    "std": Metric("±", higher_is_better=None),
+    "hours": Metric("hours", "h", higher_is_better=None),
+    "iterations_k": Metric("iterations", "thousand", higher_is_better=None),
+    "samples_m": Metric("samples seen", "M", higher_is_better=None),
     "params_m": Metric("parameters", "M", 1e-6, None),
-    "gflops_per_view": Metric("GFLOPs per view", "G", 1e-9, None),
+    "gflops_per_view": Metric("GFLOPs per view", "", 1e-9, None),
 }
+MEASURED = ("top1", "top5", "mean_class", "recall5", "mse")  # what `zoo eval` writes under the same name
+EFFICIENCY = "efficiency"  # the protocol of tables that `zoo efficiency --paper` measures; their suite is ""
 # Suites and protocols that papers report and the zoo cannot run, with the reason that `zoo reproduce` gives.
-REPORTED_ONLY: dict[str, str] = {}
+_TEXT = "the zoo has no text encoder, and so can neither find videos by captions nor answer questions about them"
+_NO_SUITE = "the zoo has no suite of {}"
+REPORTED_ONLY: dict[str, str] = {
+    "ava22": "AVA asks where persons are and what each does; the zoo has no detector head and no boxes",
+    "msrvtt": _TEXT,
+    "didemo": _TEXT,
+    "activitynet": _TEXT,
+    "lsmdc": _TEXT,
+    "msvd": _TEXT,
+    "ssv2-label": _TEXT,
+    "ssv2-template": _TEXT,
+    "activitynet-qa": _TEXT,
+    "msrvtt-qa": _TEXT,
+    "msrvtt-mc": _TEXT,
+    "msvd-qa": _TEXT,
+    "detection": "the zoo does not evaluate detection: it has no detector head and no matching of boxes",
+    "zero_shot_retrieval": _TEXT,
+    "fine_tuned_retrieval": _TEXT,
+    "question_answering": _TEXT,
+    "average": "it is the mean of several tables, which are to be measured one by one",
+    "coco": _NO_SUITE.format("COCO"),
+    "howto100m": _NO_SUITE.format("HowTo100M"),
+    "inat21": _NO_SUITE.format("iNaturalist 2021"),
+    "jester": _NO_SUITE.format("Jester"),
+    "mcl_jcv": _NO_SUITE.format("MCL-JCV"),
+    "mvp": _TEXT,
+    "places205": _NO_SUITE.format("Places205"),
+    "pretraining_cost": "it says what a training of the authors took, which is no score",
+    "robot_arm": "the zoo moves no robots, and lacks the action-conditioned predictor of V-JEPA 2-AC",
+    "tempcompass": _TEXT,
+    "anticipation_probe": "the zoo evaluates the released anticipation probes but trains none: its probes see the clip "
+    "and no predicted tokens",
+    "compression": "bits and distortions of codecs are drawn by `benchmarks.protocols.reconstruction`, but LPIPS needs "
+    "the weights of another network",
+    "cost": "it says what a training of the authors took, which is no score",
+    "generation": "the zoo has tokenizers and no network that generates their codes",
+    "planning": "the zoo lacks the action-conditioned predictor of V-JEPA 2-AC",
+    "reconstruction": "FID and FVD need the weights of Inception and I3D, which the zoo does not have; `zoo tokenize` "
+    "tells the PSNR of single videos",
+    "token_inputs": "the zoo trains no classifier on decoded tokens",
+    "token_targets": "the zoo has no pretraining like BEVT's",
+}
+
+
+VIEWS = re.compile("[1-9][0-9]*x[1-9][0-9]*")
 
 
 class PaperError(ValueError):
@@ -103,7 +180,7 @@ class Conflict:
     """Another value that the authors print for the same cell.
 
     Attributes:
-        metric: the cell.
+        metric: the cell, or a field of the row such as "views" or "recipe".
         value: as printed there.
         source: where, a name of the paper's sources.
         note: why they may differ, in a sentence; or "".
@@ -126,6 +203,7 @@ class Row:
         sources: metric -> name of the source, for cells with another one than the table's.
         conflicts: other printed values of these cells.
         card: released weights that the row is about; "" where none were released.
+        start: released weights that its last training began from; "" where they are the card, or none were.
         recipe: the training behind it, by name; "" where its card's is meant or none is known.
         pretraining: data and method before the last training, as printed.
         frames: of a clip; 0 where not said.
@@ -142,6 +220,7 @@ class Row:
     sources: Mapping[str, str]
     conflicts: tuple[Conflict, ...]
     card: str = ""
+    start: str = ""
     recipe: str = ""
     pretraining: str = ""
     frames: int = 0
@@ -152,6 +231,12 @@ class Row:
     note: str = ""
 
 
+# Fields of a row that sources may disagree about.
+FIELDS: dict[str, str] = {
+    name: name for name in ("card", "start", "recipe", "pretraining", "frames", "resolution", "views", "task")
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A results table.
@@ -159,13 +244,16 @@ class Table:
     Attributes:
         name: within the paper.
         title: what it shows.
-        suite: of the zoo, or one of REPORTED_ONLY.
-        protocol: of the zoo, or one of REPORTED_ONLY.
+        suite: of the zoo, or one of REPORTED_ONLY; "" for EFFICIENCY.
+        protocol: of the zoo, or one of REPORTED_ONLY, or EFFICIENCY.
         metric: its headline, a key of METRICS.
         source: of every cell whose row names no other.
         rows: in the printed order.
         task: the suite's task, for rows that name none; "" for its first.
+        split: the suite's list that was scored; "" for its test list.
+        share: of the training videos that a head sees, for the protocol "low_shot"; 0 for all.
         views: for rows that name none.
+        conflicts: what the authors say otherwise elsewhere of all rows; each is about a field.
         note: what a reader must know.
     """
 
@@ -177,7 +265,10 @@ class Table:
     source: str
     rows: tuple[Row, ...]
     task: str = ""
+    split: str = ""
+    share: float = 0.0
     views: str = ""
+    conflicts: tuple[Conflict, ...] = ()
     note: str = ""
 
     @property
@@ -201,6 +292,10 @@ class Table:
             raise unknown(f"row of table {self.name}", name, list(found))
         return found[name]
 
+    def headline(self, row: Row) -> str:
+        """Metric that a row is about: the table's, or the row's first where it lacks that."""
+        return self.metric if self.metric in row.values else next(iter(row.values), self.metric)
+
     def source_of(self, row: Row, metric: str) -> str:
         """Name of the source of a cell."""
         return row.sources.get(metric, self.source)
@@ -212,6 +307,10 @@ class Table:
     def views_of(self, row: Row) -> str:
         """Clips and crops of a row, such as "4x3"; "" where not said."""
         return row.views or self.views
+
+    def conflicts_of(self, row: Row) -> tuple[Conflict, ...]:
+        """What the authors say otherwise elsewhere, of the row and then of all of them."""
+        return (*row.conflicts, *self.conflicts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,27 +402,46 @@ def _table(name: str, said: Mapping[str, Any], sources: Mapping[str, Source], pl
     names = [row.name for row in made]
     if double := [it for it in names if names.count(it) > 1]:
         raise PaperError(f"{place} has two rows {double[0]!r}")
-    table: Table = _made(Table, {**said, "name": name, "rows": made}, place)
+    conflicts = _conflicts(said, sources, place)
+    table: Table = _made(Table, {**said, "name": name, "rows": made, "conflicts": conflicts}, place)
+    for conflict in table.conflicts:
+        if conflict.metric not in FIELDS:
+            raise _astray(place, "field of a conflict", conflict.metric, FIELDS)
     if table.source not in sources:
         raise _astray(place, "source", table.source, sources)
     if table.metric not in METRICS:
         raise _astray(place, "metric", table.metric, METRICS)
+    if table.views and not VIEWS.fullmatch(table.views):
+        raise PaperError(f"{place}: views {table.views!r} must be clips x crops, such as '4x3'")
     return table
 
 
 def _row(said: Mapping[str, Any], sources: Mapping[str, Source], place: str) -> Row:
     values = {metric: _value(it, f"{place}, {metric}") for metric, it in said.get("values", {}).items()}
-    conflicts = tuple(_made(Conflict, it, f"{place}, conflict") for it in said.get("conflicts", ()))
+    conflicts = _conflicts(said, sources, place)
     row: Row = _made(Row, {**said, "values": values, "sources": said.get("sources", {}), "conflicts": conflicts}, place)
-    for metric in (*row.values, *row.sources, *(it.metric for it in conflicts)):
+    for metric in (*row.values, *row.sources):
         if metric not in METRICS:
             raise _astray(place, "metric", metric, METRICS)
+    for metric in (*row.sources, *(it.metric for it in conflicts if it.metric not in FIELDS)):
+        if metric not in METRICS:
+            raise _astray(place, "metric", metric, {**METRICS, **FIELDS})
         if metric not in row.values:
             raise PaperError(f"{place}: {metric} has a source or a conflict and no value")
-    for source in (*row.sources.values(), *(it.source for it in conflicts)):
+    for source in row.sources.values():
         if source not in sources:
             raise _astray(place, "source", source, sources)
+    if row.views and not VIEWS.fullmatch(row.views):
+        raise PaperError(f"{place}: views {row.views!r} must be clips x crops, such as '4x3'")
     return row
+
+
+def _conflicts(said: Mapping[str, Any], sources: Mapping[str, Source], place: str) -> tuple[Conflict, ...]:
+    found = tuple(_made(Conflict, it, f"{place}, conflict") for it in said.get("conflicts", ()))
+    for conflict in found:
+        if conflict.source not in sources:
+            raise _astray(place, "source", conflict.source, sources)
+    return found
 
 
 def _value(said: object, place: str) -> float | None:

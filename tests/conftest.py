@@ -1,10 +1,11 @@
 """Run-time shape checks for every test, except where torch.compile must see through the code.
 
-`ZOO_SHAPE_CHECKS=0` is for those; `all`, in the slow tier, adds `benchmarks`, which holds few tensors and so many
-functions that decorating them takes 11 s in each process of the fast tier.
+`ZOO_SHAPE_CHECKS=0` is for those. The fast tier checks the modules that name shapes: decorating the functions of all
+others takes each of its processes 10 s, and is left to `all`, in the slow tier.
 """
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -18,8 +19,14 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 if (checks := os.environ.get("ZOO_SHAPE_CHECKS", "1")) != "0":
     from jaxtyping import install_import_hook
 
-    packages = ["backbones", "heads", "zoo"]
-    install_import_hook([*packages, "benchmarks"] if checks == "all" else packages, "beartype.beartype")
+    packages, root = ["backbones", "heads", "zoo", "benchmarks"], Path(__file__).parents[1]
+    files = [file for package in packages for file in (root / package).rglob("*.py")]
+    naming_shapes = [
+        ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        for file in files
+        if "from jaxtyping import" in file.read_text(encoding="utf-8")
+    ]
+    install_import_hook(packages if checks == "all" else naming_shapes, "beartype.beartype")
 
 import pytest
 import torch

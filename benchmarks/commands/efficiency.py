@@ -26,7 +26,7 @@ examples:
   zoo efficiency --paper videomamba:figure1
   zoo efficiency --paper videomamba:figure1 --frames 8 --batch 1 --warm-up 1 --timed 5 --dtype float32
   zoo efficiency --paper lvmae:memory --frames 32,64,128
-  ZOO_SCAN=compiled zoo efficiency videomamba_tiny videomae_small --frames 8,16 --compile
+  ZOO_SCAN=chunked zoo efficiency videomamba_tiny videomae_small --frames 8,16 --compile
 
 A point that runs out of memory, is killed, takes longer than --timeout or is not possible is a cell that says so. Stop
 it with Ctrl-C at any time: lengths that are done are kept, and the same command goes on with the others. To measure a

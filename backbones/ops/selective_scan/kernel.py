@@ -1,7 +1,7 @@
 """Builds the C++ sources beside this file on the machine that runs them, once, and loads the result.
 
-A build takes about 20 seconds, so nothing builds behind anybody's back: `load(build=True)` does, which is what asking
-for the implementation by name comes to, and `load(build=False)` takes what an earlier build left in the zoo's cache.
+A build takes about 20 seconds and says so: `load(build=True)` builds what is not there, which is what the first use on
+a machine without a GPU comes to, and `load(build=False)` takes what an earlier build left in the zoo's cache.
 Both answer once per process, so that an implementation never changes in the middle of a run.
 
 Libraries are filed by what they depend on: torch, the flags for this processor and the sources. Each is built in a

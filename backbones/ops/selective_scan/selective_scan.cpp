@@ -236,11 +236,11 @@ void gate(const Sequence& z, const Place& at, Chunk<T>& chunk) {
 }
 
 template <typename T>
-void forward_task(const Pass<T>& pass, int64_t task, const Sequence& out) {
+void forward_task(const Pass<T>& pass, int64_t task, const Sequence& sums, const Sequence& out) {
   const Shape& s = pass.s;
   const Blocks blocks(s, task);
   const int64_t count = pass.directions.size();
-  Vectors<T> state(blocks.count * s.state), sums(count > 1 ? blocks.count * s.length : 0);
+  Vectors<T> state(blocks.count * s.state);
   Chunk<T> chunk;
   for (int64_t i = 0; i < count; ++i) {
     const auto& d = pass.directions[i];
@@ -256,13 +256,10 @@ void forward_task(const Pass<T>& pass, int64_t task, const Sequence& out) {
           advance<set, false, T>(chunk, pass.rates(d, first, at), s.dim, Weights<T>(d, s, at, blocks.group, first), at,
                                  states + first, nullptr);
         });
-        for (int64_t r = 0; count > 1 && r < at.rows; ++r) {
-          auto& sum = sums[block * s.length + at.token + r * at.direction];
-          sum = i ? sum + chunk.y.at(r) : chunk.y.at(r);
-          if (last) chunk.y.set(r, sum);
-        }
+        if (i) read(sums, at, chunk.u.values);
+        for (int64_t r = 0; i && r < at.rows; ++r) chunk.y.set(r, chunk.y.at(r) + chunk.u.at(r));
         if (last && pass.z) gate(*pass.z, at, chunk);
-        if (last) write(chunk.y.values, at, out);
+        write(chunk.y.values, at, last ? out : sums);
       }
     }
     for (int64_t block = 0; block < blocks.count; ++block)
@@ -282,8 +279,10 @@ std::tuple<Tensor, Tensor, Tensor> forward(TensorList tensors, const std::option
   Tensor starts = at::empty({keep ? count * s.chunks * s.batch * s.state * s.dim : 0}, wide);
   pass.lasts = lasts.mutable_data_ptr<T>();
   pass.starts = keep ? starts.mutable_data_ptr<T>() : nullptr;
-  const Sequence target(out);
-  in_parallel(s.batch * s.groups * s.spans, [&](int64_t task) { forward_task(pass, task, target); });
+  // Directions before the last leave their sum in the output, or beside it where that is of a smaller dtype.
+  const Tensor sum = count > 1 && out.dtype() != wide.dtype() ? at::empty(out.sizes(), wide) : out;
+  const Sequence target(out), sums(sum);
+  in_parallel(s.batch * s.groups * s.spans, [&](int64_t task) { forward_task(pass, task, sums, target); });
   return {out, lasts.transpose(2, 3).contiguous(), starts};
 }
 

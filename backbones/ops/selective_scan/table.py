@@ -79,7 +79,7 @@ def implementations() -> dict[str, Row]:
         "compiled": Row(
             compiled_scan,
             not _no_kernel,
-            _no_kernel or "C++ for this processor; built at its first use by name, with a compiler and ninja",
+            _no_kernel or "C++ for this processor; built at its first use, with a compiler and ninja",
             _on_cpu,
             _load_kernel,
             compiled_conv_silu,
@@ -102,12 +102,12 @@ def implementations() -> dict[str, Row]:
 
 
 def choose(name: str, u: Tensor | None = None) -> Row:
-    """The row behind a name; "auto" is the first row that takes u and needs no build.
+    """The row behind a name; "auto" is the first row that takes u.
 
-    What has to be built is taken by "auto" once an earlier use by name, in any process, has built it. The environment
-    variable ZOO_SCAN puts a row of the table before all others, and has it built where needed; when that fails, one
-    line says why and the next row serves. Which rows are ready is decided at the first call in a process and holds as
-    long as the process does.
+    The environment variable ZOO_SCAN puts a row of the table before all others. On a machine without a GPU the first
+    call builds the kernel for CPUs, once for all processes; when that or the row of ZOO_SCAN fails, one line says why
+    and the next row serves. Which rows are ready is decided at the first call in a process and holds as long as the
+    process does.
 
     Args:
         name: from `implementations()`, or "auto".
@@ -169,10 +169,12 @@ def _decide() -> list[str]:
         first = [] if problem else [wanted]
         if problem:
             _logger.warning("selective scan: not %r, because %s", wanted, problem)
+    build = wanted == "auto" and not torch.cuda.is_available()
     ready = []
     for name, row in implementations().items():
-        if problem := _problem(row, build=False):
-            _logger.info("selective scan: not %r, because %s", name, problem)
+        if problem := _problem(row, build=build):
+            level = logging.WARNING if build and name == "compiled" else logging.INFO
+            _logger.log(level, "selective scan: not %r, because %s", name, problem)
         else:
             ready.append(name)
     return [*first, *ready]

@@ -46,12 +46,26 @@ struct Place {
   int64_t sample, token, direction, rows, channel, width;
 };
 
+// Rows of a sequence are far from each other, where no processor looks ahead by itself: this asks for one of the next
+// chunk while the present one is read or written. Beyond the ends of a tensor it does nothing.
+template <int writes, typename S>
+inline void prefetch(const S* first, int64_t offset) {
+#if defined(__GNUC__)
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(first) + offset * sizeof(S)), writes);
+#endif
+}
+
 template <typename T, typename S>
 void read_rows(const S* from, int64_t row, int64_t column, const Place& at, T* tile) {
   constexpr int64_t n = lanes<T>;
   if (column == 1 && at.width == n) {
-    for (int64_t r = 0; r < at.rows; ++r)
-      for (int64_t c = 0; c < n; ++c) tile[r * n + c] = static_cast<T>(from[r * row + c]);
+    for (int64_t r = 0; r < at.rows; ++r) {
+      prefetch<0>(from, (r + steps) * row);
+      if constexpr (std::is_same_v<T, S>)
+        load(from + r * row).store(tile + r * n);
+      else
+        for (int64_t c = 0; c < n; ++c) tile[r * n + c] = static_cast<T>(from[r * row + c]);
+    }
     return;
   }
   if (at.width < n) std::fill(tile, tile + at.rows * n, T(0));
@@ -63,8 +77,13 @@ template <typename T, typename S>
 void write_rows(const T* tile, int64_t row, int64_t column, const Place& at, S* to) {
   constexpr int64_t n = lanes<T>;
   if (column == 1 && at.width == n) {
-    for (int64_t r = 0; r < at.rows; ++r)
-      for (int64_t c = 0; c < n; ++c) to[r * row + c] = static_cast<S>(tile[r * n + c]);
+    for (int64_t r = 0; r < at.rows; ++r) {
+      prefetch<1>(to, (r + steps) * row);
+      if constexpr (std::is_same_v<T, S>)
+        load(tile + r * n).store(to + r * row);
+      else
+        for (int64_t c = 0; c < n; ++c) to[r * row + c] = static_cast<S>(tile[r * n + c]);
+    }
     return;
   }
   for (int64_t c = 0; c < at.width; ++c)

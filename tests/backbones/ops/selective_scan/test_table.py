@@ -81,7 +81,8 @@ def kernel_state(undecided, monkeypatch):
     ("variable", "built", "builds", "taken"),
     [
         ("", True, True, "compiled"),
-        ("", False, True, "chunked"),  # "auto" never builds
+        ("", False, True, "compiled"),
+        ("", False, False, "chunked"),
         ("compiled", False, True, "compiled"),
         ("compiled", False, False, "chunked"),
         ("chunked", True, True, "chunked"),
@@ -93,11 +94,18 @@ def test_auto_takes_what_is_built_or_what_the_variable_names(kernel_state, caplo
     assert choose("auto", torch.zeros(1)) == implementations()[taken]
     fell_back = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     line = "selective scan: not 'compiled', because no compiler"
-    assert fell_back == ([line] if (variable, taken) == ("compiled", "chunked") else [])
+    assert fell_back == ([] if builds or variable not in ("", "compiled") else [line])
+
+
+def test_a_machine_with_a_gpu_builds_nothing_for_its_cpu(kernel_state, monkeypatch, caplog):
+    kernel_state(built=False, builds=True, variable="")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose("auto", torch.zeros(1)) == implementations()["chunked"]
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_auto_stays_what_it_was_in_the_middle_of_a_process(kernel_state, monkeypatch):
-    kernel_state(built=False, builds=True, variable="")
+    kernel_state(built=False, builds=False, variable="")
     before = choose("auto")
     monkeypatch.setattr(table.kernel, "load", lambda *, build: "")
     assert choose("auto") == before

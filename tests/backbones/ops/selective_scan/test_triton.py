@@ -1,7 +1,7 @@
 """The Triton kernels against the reference: on a GPU, and on the CPU in Triton's interpreter.
 
 The interpreter is switched on for a whole process, before triton is imported, hence a subprocess, which runs this file.
-Importing torch and triton takes it longer than a fast test may, so its cases are slow tests.
+Importing torch and triton takes seconds, so all its cases but a single token are slow tests.
 """
 
 import json
@@ -120,8 +120,7 @@ def test_small_scans_in_the_interpreter_equal_the_reference():
 
 
 @needs_triton
-@pytest.mark.slow
-@pytest.mark.parametrize("length", [1, 63, 64, 65])
+@pytest.mark.parametrize("length", [1, *(pytest.param(length, marks=pytest.mark.slow) for length in (63, 64, 65))])
 def test_lengths_around_chunks_and_segments_in_the_interpreter_equal_the_reference(length):
     (errors,) = interpret([{"shape": [1, 32, length, 4]}])
     assert_close(errors)
