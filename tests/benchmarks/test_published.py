@@ -25,7 +25,7 @@ from benchmarks.session import RequestError
 from benchmarks.shrink import shrunk
 from zoo.data.labels import order
 from zoo.recipes.catalogue import TRAININGS
-from zoo.registry import create_model
+from zoo.registry import create_model, get_architecture
 from zoo.tokenizers import create_tokenizer
 
 ALONE = Outside(None, None, True)
@@ -91,8 +91,8 @@ def asked(monkeypatch):
     def make(name, **options):
         calls.append((name, options))
         classes = 710 if options["num_classes"] is None else options["num_classes"]
-        size = {"num_frames": 4, "img_size": 16, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
-        return create_model(name.partition(".")[0], num_classes=classes, **size)
+        known = get_architecture(name)
+        return create_model(known.name, num_classes=classes, **known.shrink)
 
     monkeypatch.setattr(published, "create_model", make)
     return calls
@@ -116,12 +116,9 @@ def test_the_classifier_of_a_part_of_kinetics_710_begins_with_its_rows(asked):
     assert model.num_classes == 400
 
 
-def test_weights_of_pictures_are_inflated_for_clips(monkeypatch):
-    calls = []
-    monkeypatch.setattr(published, "create_model", lambda name, **options: calls.append((name, options)))
-    monkeypatch.setattr(published, "scaled", lambda model, _: model)
+def test_weights_of_pictures_are_inflated_for_clips(asked):
     start_model(TRAININGS["videomamba_small.k400_f16_res224"], Classes("k400", 400, ()), Outside(None, None, False))
-    ((name, options),) = calls
+    ((name, options),) = asked
     assert (name, options["inflate"], options["num_frames"]) == ("videomamba_small.in1k_res224", "center", 16)
 
 
