@@ -1,1 +1,1 @@
-"""Recipes: functions that return a complete frozen description of a training run."""
+"""Published trainings as complete frozen rows, one file per paper; `catalogue` has them all by name."""

@@ -12,7 +12,7 @@ Shape = Literal["cosine", "vjepa_cosine", "vjepa_linear"]
 class Recipe:
     """How to train; what to learn is the objective's, and what clips look like is the data module's.
 
-    A variant is `dataclasses.replace(recipe, ...)` in a named function whose docstring says cost and expected result.
+    What it cost the authors and what is expected of it stands in the row that it belongs to (`zoo.recipes.training`).
     Learning rates are the published base rates: `peak_lr`, `final_lr` and `warmup_lr` of an optimiser step follow from
     them by the rule of `zoo.training.optim.scale_lr`.
 
