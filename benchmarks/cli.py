@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, data, efficiency, export, extract, pull, results, verify
+from benchmarks.commands import convert, data, efficiency, export, extract, pull, reproduce, results, verify
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
@@ -43,6 +43,7 @@ USER_ERRORS = (
     ("benchmarks.feature_files", "FeatureFileError"),
     ("benchmarks.systems", "SizeError"),
     ("benchmarks.systems", "ObjectiveError"),
+    ("benchmarks.paper_tables", "PaperError"),
     ("benchmarks.session", "RequestError"),
     ("benchmarks.layout", "SynthError"),
     ("benchmarks.clip_codes", "TokenizeError"),
@@ -57,6 +58,7 @@ COMMAND_FILES = {
     "export": export,
     "extract": extract,
     "pull": pull,
+    "reproduce": reproduce,
     "results": results,
     "tokenize": tokenize_command,
     "verify": verify,
