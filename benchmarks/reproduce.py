@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.budgets import budget
 from benchmarks.evaluate import evaluate, settings_of
 from benchmarks.evaluation import AS_IS, Evaluation, Network, Request, allowed_failures, known, resolve, views_of
 from benchmarks.measured import DIFFERS, Measured, beside
@@ -18,9 +19,9 @@ from benchmarks.shrunken import shrunken_file, shrunken_network
 from benchmarks.suite import Suite, Task
 from benchmarks.suites.table import get_suite
 from zoo.card import ClipSpec
-from zoo.checkpoints import read_saved
+from zoo.checkpoints import Saved, read_saved
 from zoo.data.labels import LabelError
-from zoo.registry import get_card
+from zoo.registry import get_card, released
 from zoo.training.fit import Hardware
 from zoo.weight_files import CheckpointError
 
@@ -170,6 +171,8 @@ def plan(asked: Asked, options: Options) -> list[Job]:
 
 
 def _check(asked: Asked, options: Options) -> None:
+    budget(options.budget)
+    allowed_failures(options.tolerate, 1)
     own = {"--checkpoint": options.checkpoint is not None, "--network": bool(options.network)}
     if wrong := [option for option, given in own.items() if given and not asked.single]:
         raise RequestError(f"{wrong[0]} is for a single row: {asked.paper.name}:{asked.table.name}:ROW")
@@ -183,7 +186,7 @@ def _check(asked: Asked, options: Options) -> None:
 
 def _job(asked: Asked, row: Row, options: Options) -> Job:
     job = Job(name=asked.name_of(row), table=asked.table, row=row)
-    name = _network_of(row, options)
+    name = _network_of(job, options)
     if refusal := _refusal(job, name, options):
         return replace(job, refusal=refusal)
     suite = get_suite(asked.table.suite)
@@ -193,14 +196,32 @@ def _job(asked: Asked, row: Row, options: Options) -> Job:
         return replace(job, refusal=str(error))
 
 
-def _network_of(row: Row, options: Options) -> str:
-    """Name of the card or architecture of a row; "" where nothing tells it."""
-    if row.card or options.network or options.checkpoint is None:
+def _network_of(job: Job, options: Options) -> str:
+    """Name of the weights or of the architecture that a row is measured with; "" where nothing tells it."""
+    row = job.row
+    if row.card or options.network:
         return row.card or options.network
-    if not options.checkpoint.is_file():
-        raise RequestError(f"--checkpoint {options.checkpoint}: there is no such file")
-    saved = read_saved(options.checkpoint)
-    return saved.architecture if saved else ""
+    if options.checkpoint is not None:
+        return saved.architecture if (saved := _saved(options.checkpoint)) else ""
+    return row.start if job.table.protocol != AS_IS and _begins(row) else ""
+
+
+def _begins(row: Row) -> bool:
+    """Whether a training can begin with the weights that a row's did, at the length of its clips."""
+    card = released().get(row.start)
+    return card is not None and not card.missing and row.frames in (0, card.clip.num_frames)
+
+
+def _saved(checkpoint: Path) -> Saved | None:
+    """What a file of weights says of itself.
+
+    Raises:
+        RequestError: where there is no such file.
+        CheckpointError: for a file that is none.
+    """
+    if not checkpoint.is_file():
+        raise RequestError(f"--checkpoint {checkpoint}: there is no such file")
+    return read_saved(checkpoint)
 
 
 def _refusal(job: Job, name: str, options: Options) -> str:
@@ -243,6 +264,9 @@ def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
     """
     table, row = job.table, job.row
     task = suite.task(table.task_of(row) or suite.tasks[0].name)
+    protocol, saved = table.protocol, _saved(options.checkpoint) if options.checkpoint else None
+    if saved is not None and saved.num_classes == task.num_classes:
+        protocol = AS_IS  # what a training left
     request = Request(
         name=name,
         suite=suite.name,
@@ -251,7 +275,7 @@ def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
         split=table.split,
         checkpoint=options.checkpoint,
         pretrained=not (options.shrink or options.checkpoint),
-        protocol=table.protocol,
+        protocol=protocol,
         tolerate=options.tolerate,
         batch_size=options.batch_size,
         workers=options.workers,

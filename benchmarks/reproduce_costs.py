@@ -32,8 +32,8 @@ def cost_words(job: Job) -> str:
         return ""
     printed = job.row.values.get(HEADING)
     if printed is None or job.shrunken or not job.row.card:
-        counted = _counted(request.name, clip.num_frames, clip.img_size, job.shrunken)
-        one, whose = counted / 2e9, "multiply-adds of the backbone, counted here"
+        flops = counted(request.name, clip.num_frames, clip.img_size, job.shrunken)
+        one, whose = flops / 2e9, "multiply-adds of the backbone, counted here"
     else:
         one, whose = printed, "as printed"
     views, videos = clip.clips * clip.crops, num_videos(job)
@@ -49,7 +49,7 @@ def _rounded(value: float) -> str:
 
 
 @cache
-def _counted(name: str, frames: int, side_px: int, shrunken: bool) -> int:
+def counted(name: str, frames: int, side_px: int, shrunken: bool) -> int:
     """FLOPs of a clip, a multiply-add being two."""
 
     def small(_: int) -> Backbone:

@@ -91,7 +91,7 @@ def job_lines(job: Job, asked: Asked, finished: Sequence[Result]) -> dict[str, s
     if request is None or clip is None or job.suite is None or job.task is None or job.network is None:
         return {"row": f"{job.name}, {job.row.system}", "cannot be measured": job.refusal}
     stride = f", stride {clip.stride}" if clip.sampling in ("dense", "strided", "vjepa") else ""
-    trained = "" if request.protocol == AS_IS else f", budget {request.budget}"
+    trained = "" if request.protocol == AS_IS else f", trained by the zoo's budget {request.budget}"
     return {
         "row": f"{job.name}, {job.row.system}: {printed_words(job)}",
         "also printed": "\n".join(conflict_lines(job, asked)),
@@ -239,10 +239,17 @@ def _lines(one: Found, asked: Asked, options: Options) -> list[Line]:
     for metric in job.metrics:
         told = judged(one, metric)
         verdict = told.verdict if told else NOT_MEASURED
-        notes = (told.why if told else "", *conflict_lines(job, asked, metric))
+        notes = (told.why if told else "", *_trained(one.request), *conflict_lines(job, asked, metric))
         kept = tuple(it for it in notes if it)
         lines.append(Line(job.name, row.system, metric, row.values[metric], told, verdict, whose, kept))
     return lines
+
+
+def _trained(request: Request | None) -> list[str]:
+    """What is to be said of a number that had a training of ours before it."""
+    if request is None or request.protocol == AS_IS:
+        return []
+    return [f"trained by the zoo's budget {request.budget}, not by the authors' recipe"]
 
 
 def verdict_table(lines: Sequence[Line]) -> Grid:

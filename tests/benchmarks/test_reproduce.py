@@ -1,9 +1,7 @@
 from dataclasses import replace
-
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from benchmarks import paper_tables, reproduce
 from benchmarks.evaluate import settings_of
@@ -80,7 +78,10 @@ def pretended(monkeypatch):
     return asked
 
 
-def job_of(words, options=Options()):
+PLAIN = Options()
+
+
+def job_of(words, options=PLAIN):
     (job,) = plan(asked_for(words), options)
     return job
 
@@ -139,7 +140,7 @@ def test_what_cannot_be_measured_is_refused_by_name_and_passed_over_in_a_table(w
     with pytest.raises(RequestError, match=f"{words} cannot be measured: {reason}"):
         plan(asked, Options())
     listed = plan(asked_for(words.rpartition(":")[0]), Options())
-    assert [job.refusal for job in listed if job.name == words][0].startswith(reason)
+    assert next(job.refusal for job in listed if job.name == words).startswith(reason)
 
 
 def test_a_table_of_which_nothing_can_be_measured_is_refused_with_its_reasons():
@@ -169,6 +170,7 @@ def test_options_that_do_not_fit_are_refused(words, given, hint, tmp_path):
         plan(asked_for(words), replace(Options(), **given))
 
 
+@pytest.mark.slow
 def test_a_shrunken_row_is_scored_and_judged(options):
     (one,) = found("tiny:shade:mamba", replace(options, shrink=True))
     told = judged(one, "top1")
@@ -186,18 +188,19 @@ def test_own_weights_are_judged_by_the_row(options, own, pretended):
     assert (one.result.settings["clip"]["clips"], one.result.settings["clip"]["crops"]) == (2, 1)
 
 
-def test_what_is_stored_is_not_measured_again_after_an_interruption_either(options, pretended, monkeypatch):
+def test_what_is_stored_is_not_measured_again_after_an_interruption_either(options, pretended):
     options = replace(options, shrink=True)
-    first, second, *_ = found("tiny:shade", options)
-    assert pretended == [first.job.row.card, second.job.row.card, "videomae_base.ssv2_pt_e800"]
-    again = found("tiny:shade", options)
-    assert len(pretended) == 3
-    assert [it.result and it.result.identity.key for it in again[:2]] == [
-        it.result.identity.key for it in (first, second)
-    ]
+    asked = asked_for("tiny:shade")
+    asked = asked._replace(rows=(asked.table.row("umt"), asked.table.row("pretrained")))
+
+    def keys():
+        steps = look_up(plan(asked, options), options, single=False)
+        return [carry_out(it).result.identity.key for it in steps]
+
+    first, cards = keys(), [it.card for it in asked.rows]
+    assert (keys(), pretended) == (first, cards)
     next(options.out.glob("*umt*.json")).unlink()
-    found("tiny:shade", options)
-    assert pretended[3:] == [second.job.row.card]
+    assert (keys(), pretended) == (first, [*cards, cards[0]])
 
 
 def test_a_part_of_a_list_is_no_verdict_and_gives_way_to_the_whole(options, own, pretended):
@@ -271,6 +274,20 @@ def test_protocols_that_train_do_so(options, pretended):
     assert (told.verdict, told.why) == (DIFFERS, "trained otherwise than by --budget full")
     (full,) = found("tiny:probe:mamba", replace(options, shrink=True))
     assert judged(full, "top1").verdict == OUTSIDE
+
+
+def test_a_training_begins_with_the_rows_weights_where_they_take_its_clips():
+    tuned, of_images = plan(asked_for("tiny:tuned"), Options())
+    assert (tuned.request.name, tuned.request.protocol) == ("videomamba_tiny.k400_f8_res224", "finetune")
+    assert of_images.refusal == "no weights of it were released"
+
+
+def test_what_a_training_left_is_evaluated_as_it_is(own):
+    assert job_of("tiny:tuned:of_images", Options(checkpoint=own)).request.protocol == "as_is"
+    other = own.with_name("backbone.safetensors")
+    model = create_model("vit_pico", num_classes=0)
+    save_checkpoint(model, other, clip=model.spec.clip)
+    assert job_of("tiny:tuned:of_images", Options(checkpoint=other)).request.protocol == "finetune"
 
 
 @pytest.mark.slow
