@@ -13,6 +13,7 @@ from benchmarks.commands import convert, data, efficiency, export, extract, pull
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
+from benchmarks.commands import table as table_command
 from benchmarks.commands import tokenize as tokenize_command
 from benchmarks.commands.numbers import positive
 from zoo.suggest import UnknownNameError, closest
@@ -45,6 +46,7 @@ USER_ERRORS = (
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.paper_tables", "PaperError"),
     ("benchmarks.session", "RequestError"),
+    ("benchmarks.paper_tables", "PaperError"),
     ("benchmarks.layout", "SynthError"),
     ("benchmarks.clip_codes", "TokenizeError"),
 )
@@ -60,6 +62,7 @@ COMMAND_FILES = {
     "pull": pull,
     "reproduce": reproduce,
     "results": results,
+    "table": table_command,
     "tokenize": tokenize_command,
     "verify": verify,
 }

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 
 from benchmarks.results import Interval
+from benchmarks.sheets import latex_text
 from benchmarks.table import Row, Table, Task, start_words
 
 CSV_COLUMNS = (
@@ -172,7 +173,7 @@ def _csv_values(table: Table, row: Row, task: Task) -> Sequence[object]:
 def latex(table: Table) -> str:
     """A booktabs table: best system of a task bold, second underlined."""
     columns = "ll" + "r" * len(table.tasks)
-    head = " & ".join(["System", "Start", *(_escape(task.name) for task in table.tasks)])
+    head = " & ".join(["System", "Start", *(latex_text(task.name) for task in table.tasks)])
     chance = " & ".join(["\\textit{chance}", "", *(percent(task.chance) for task in table.tasks)])
     lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", f"{head} \\\\", "\\midrule"]
     rows = list(table.cells)
@@ -180,10 +181,10 @@ def latex(table: Table) -> str:
         if row.control and index and not rows[index - 1].control:
             lines.append("\\midrule")
         start = "control" if row.control else start_words(row.init)
-        entry = [_escape(row.system), start, *(_latex_cell(table, row, task) for task in table.tasks)]
+        entry = [latex_text(row.system), start, *(_latex_cell(table, row, task) for task in table.tasks)]
         lines.append(" & ".join(entry) + " \\\\")
     lines += [f"{chance} \\\\", "\\bottomrule", "\\end{tabular}"]
-    return "\n".join([f"% {_escape(footnote(table))}", *lines, ""])
+    return "\n".join([f"% {latex_text(footnote(table))}", *lines, ""])
 
 
 def _latex_cell(table: Table, row: Row, task: Task) -> str:
@@ -197,9 +198,3 @@ def _latex_cell(table: Table, row: Row, task: Task) -> str:
     mark = {1: "\\textbf{%s}", 2: "\\underline{%s}"}.get(rank(table, row, task.name) or 0, "%s")
     tolerated = "$^\\dagger$" if cell.failed else ""
     return f"{mark % value}{tolerated} {{\\scriptsize [{low}, {high}]}}"
-
-
-def _escape(text: str) -> str:
-    for sign in "\\%_&#$":
-        text = text.replace(sign, f"\\{sign}")
-    return text

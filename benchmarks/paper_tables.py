@@ -86,10 +86,10 @@ METRICS: dict[str, Metric] = {
     "v2t_r1": Metric("video-to-text R@1", "%", 100.0),
     "v2t_r5": Metric("video-to-text R@5", "%", 100.0),
     "v2t_r10": Metric("video-to-text R@10", "%", 100.0),
-    "times_faster": Metric("times as fast", "x"),
-    "times_less_memory": Metric("times less memory", "x"),
+    "times_faster": Metric("times as fast"),
+    "times_less_memory": Metric("times less memory"),
     "params_m": Metric("parameters", "M", 1e-6, None),
-    "gflops_per_view": Metric("GFLOPs per view", "G", 1e-9, None),
+    "gflops_per_view": Metric("GFLOPs per view", "", 1e-9, None),
 }
 MEASURED = ("top1", "top5", "mean_class", "recall5", "mse")  # what `zoo eval` writes under the same name
 EFFICIENCY = "efficiency"  # the protocol of tables that `zoo efficiency --paper` measures; their suite is ""

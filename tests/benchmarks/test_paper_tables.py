@@ -174,10 +174,11 @@ def test_every_other_suite_task_list_protocol_and_card_exists(paper):
 
 @pytest.mark.parametrize("paper", papers())
 def test_rows_that_can_be_run_have_the_clips_of_their_card_and_a_number_that_we_measure(paper):
+    cards = released()
     for place, table, row in rows(paper):
         if why_not(row, table) or table.protocol == EFFICIENCY:
             continue
-        clip = released()[row.card].clip
+        clip = cards[row.card].clip
         assert table.headline(row) in MEASURED, place
         assert (row.frames or clip.num_frames) == clip.num_frames, place
         assert (row.resolution or clip.img_size) == clip.img_size, place
