@@ -1,4 +1,4 @@
-"""The `zoo` command: list, info, predict, compare, report, and those of `benchmarks.commands`."""
+"""The `zoo` command: list, info, predict, compare, and those of `benchmarks.commands`."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from benchmarks.commands import convert, data, efficiency, export, extract, pull, reproduce, results, verify
+from benchmarks.commands import convert, data, efficiency, export, extract, pull, report, reproduce, results, verify
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
@@ -60,6 +60,7 @@ COMMAND_FILES = {
     "export": export,
     "extract": extract,
     "pull": pull,
+    "report": report,
     "reproduce": reproduce,
     "results": results,
     "table": table_command,
@@ -87,9 +88,6 @@ examples:
   zoo predict videomamba_middle.k400_mask_ft_f64_res224 clip.mp4
   zoo predict local-dir:exported clip.mp4                        what zoo push wrote
   zoo predict vit_pico clip.mp4 -k 5 --checkpoint runs/compare/weights/RUN.safetensors"""
-REPORT_EXAMPLES = """\
-examples:
-  zoo report runs/compare       writes report.html and the tables again, from the result files"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -156,7 +154,6 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         ),
         "predict": _predict_options(command("predict", "say what is seen in a video", PREDICT_EXAMPLES)),
         "push": added(push_command, command("push", "write a model with its card for others", push_command.EXAMPLES)),
-        "report": _report_options(command("report", "write the report of a comparison again", REPORT_EXAMPLES)),
     }
     for name, module in COMMAND_FILES.items():
         made[name] = command(name, module.WORDS, module.EXAMPLES)
@@ -215,11 +212,6 @@ def _predict_options(parser: _Parser) -> _Parser:
     parser.add_argument("-k", type=positive, default=5, metavar="N", help="number of answers (5)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights, such as those a comparison leaves")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    return parser
-
-
-def _report_options(parser: _Parser) -> _Parser:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the --out of a comparison")
     return parser
 
 
@@ -310,12 +302,6 @@ def _compare(arguments: argparse.Namespace) -> int:
     return compare(request, dry_run=arguments.dry_run)
 
 
-def _report(arguments: argparse.Namespace) -> int:
-    from benchmarks.compare import report_again
-
-    return report_again(arguments.folder)
-
-
 def _info(arguments: argparse.Namespace) -> int:
     from zoo.info import describe, facts
 
@@ -346,7 +332,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "info": _info,
     "predict": _predict,
     "push": push_command.run,
-    "report": _report,
     **{name: module.run for name, module in COMMAND_FILES.items()},
 }
 

@@ -9,6 +9,7 @@ from benchmarks.paper_tables import METRICS, NOT_AVAILABLE, Paper, Row, Table
 from benchmarks.paper_text import OURS, VERDICT, Ours, as_printed, heading, ours_cells
 from benchmarks.session import RequestError
 from benchmarks.sheets import NONE, Cell, Column, Sheet
+from zoo.card import Card
 from zoo.suggest import unknown
 
 AS_IS, NOT_SAID = "as_is", "not said"
@@ -41,13 +42,8 @@ class Line:
 
     @property
     def training(self) -> str:
-        """How the scored head was trained; released weights are scored as they are, so their card says it."""
-        card = card_of(self.row)
-        if self.table.protocol != AS_IS:
-            return self.table.protocol
-        if card is None or card.task != "probe":
-            return "finetune"
-        return "attentive4" if card.classifier and card.classifier.depth > 1 else "attentive"
+        """See `training_of`."""
+        return training_of(self.table.protocol, card_of(self.row))
 
     @property
     def protocol(self) -> dict[str, str]:
@@ -58,6 +54,15 @@ class Line:
             "list": self.table.split or "test list",
             "views": self.table.views_of(self.row) or NOT_SAID,
         }
+
+
+def training_of(protocol: str, card: Card | None) -> str:
+    """How a scored head was trained: a protocol; released weights are scored as they are, so their card says it."""
+    if protocol != AS_IS:
+        return protocol
+    if card is None or card.classifier is None or card.classifier.kind != "attentive":
+        return "finetune"
+    return "attentive4" if card.classifier.depth > 1 else "attentive"
 
 
 def lines_of(found: Sequence[Paper], suite: str, frames: int | None = None, task: str = "") -> list[Line]:

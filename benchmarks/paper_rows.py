@@ -19,10 +19,19 @@ def why_not(row: Row, table: Table) -> str:
         return ""
     card = card_of(row)
     if card is not None:
-        return card.missing
+        return card.missing or _other_clips(row, card)
     if not row.ours:
         return "it is quoted from elsewhere, without weights that the zoo knows"
     return "no weights of it were released"
+
+
+def _other_clips(row: Row, card: Card) -> str:
+    """What the clips of a row have that those of its weights have not; "" where they agree."""
+    frames, side = card.clip.num_frames, card.clip.img_size
+    if (row.frames or frames, row.resolution or side) == (frames, side):
+        return ""
+    asked = f"{row.frames or frames} frames of {row.resolution or side} px"
+    return f"it was evaluated on clips of {asked}, and `zoo eval` takes those of its weights, {frames} of {side} px"
 
 
 def num_views(row: Row, table: Table) -> int | None:

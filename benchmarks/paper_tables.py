@@ -88,6 +88,23 @@ METRICS: dict[str, Metric] = {
     "v2t_r10": Metric("video-to-text R@10", "%", 100.0),
     "times_faster": Metric("times as fast"),
     "times_less_memory": Metric("times less memory"),
+    # Of several data sets, of frozen networks, and of tokenizers.
+    "average": Metric("mean of data sets", "%", 100.0),
+    "codebook_usage": Metric("codes in use", "%", 100.0),
+    "fid": Metric("FID", higher_is_better=False),
+    "fvd": Metric("FVD", higher_is_better=False),
+    "gain": Metric("gain", "points", 100.0),
+    "inception": Metric("Inception score"),
+    "lpips": Metric("LPIPS", higher_is_better=False),
+    "psnr": Metric("PSNR", "dB"),
+    "rfid": Metric("FID of reconstructions", higher_is_better=False),
+    "rfvd": Metric("FVD of reconstructions", higher_is_better=False),
+    "ssim": Metric("SSIM"),
+    "success": Metric("success", "%", 100.0),
+    "std": Metric("±", higher_is_better=None),
+    "hours": Metric("hours", "h", higher_is_better=None),
+    "iterations_k": Metric("iterations", "thousand", higher_is_better=None),
+    "samples_m": Metric("samples seen", "M", higher_is_better=None),
     "params_m": Metric("parameters", "M", 1e-6, None),
     "gflops_per_view": Metric("GFLOPs per view", "", 1e-9, None),
 }
@@ -95,6 +112,7 @@ MEASURED = ("top1", "top5", "mean_class", "recall5", "mse")  # what `zoo eval` w
 EFFICIENCY = "efficiency"  # the protocol of tables that `zoo efficiency --paper` measures; their suite is ""
 # Suites and protocols that papers report and the zoo cannot run, with the reason that `zoo reproduce` gives.
 _TEXT = "the zoo has no text encoder, and so can neither find videos by captions nor answer questions about them"
+_NO_SUITE = "the zoo has no suite of {}"
 REPORTED_ONLY: dict[str, str] = {
     "ava22": "AVA asks where persons are and what each does; the zoo has no detector head and no boxes",
     "msrvtt": _TEXT,
@@ -112,6 +130,28 @@ REPORTED_ONLY: dict[str, str] = {
     "zero_shot_retrieval": _TEXT,
     "fine_tuned_retrieval": _TEXT,
     "question_answering": _TEXT,
+    "average": "it is the mean of several tables, which are to be measured one by one",
+    "coco": _NO_SUITE.format("COCO"),
+    "howto100m": _NO_SUITE.format("HowTo100M"),
+    "inat21": _NO_SUITE.format("iNaturalist 2021"),
+    "jester": _NO_SUITE.format("Jester"),
+    "mcl_jcv": _NO_SUITE.format("MCL-JCV"),
+    "mvp": _TEXT,
+    "places205": _NO_SUITE.format("Places205"),
+    "pretraining_cost": "it says what a training of the authors took, which is no score",
+    "robot_arm": "the zoo moves no robots, and lacks the action-conditioned predictor of V-JEPA 2-AC",
+    "tempcompass": _TEXT,
+    "anticipation_probe": "the zoo evaluates the released anticipation probes but trains none: its probes see the clip "
+    "and no predicted tokens",
+    "compression": "bits and distortions of codecs are drawn by `benchmarks.protocols.reconstruction`, but LPIPS needs "
+    "the weights of another network",
+    "cost": "it says what a training of the authors took, which is no score",
+    "generation": "the zoo has tokenizers and no network that generates their codes",
+    "planning": "the zoo lacks the action-conditioned predictor of V-JEPA 2-AC",
+    "reconstruction": "FID and FVD need the weights of Inception and I3D, which the zoo does not have; `zoo tokenize` "
+    "tells the PSNR of single videos",
+    "token_inputs": "the zoo trains no classifier on decoded tokens",
+    "token_targets": "the zoo has no pretraining like BEVT's",
 }
 
 
@@ -211,6 +251,7 @@ class Table:
         rows: in the printed order.
         task: the suite's task, for rows that name none; "" for its first.
         split: the suite's list that was scored; "" for its test list.
+        share: of the training videos that a head sees, for the protocol "low_shot"; 0 for all.
         views: for rows that name none.
         conflicts: what the authors say otherwise elsewhere of all rows; each is about a field.
         note: what a reader must know.
@@ -225,6 +266,7 @@ class Table:
     rows: tuple[Row, ...]
     task: str = ""
     split: str = ""
+    share: float = 0.0
     views: str = ""
     conflicts: tuple[Conflict, ...] = ()
     note: str = ""

@@ -26,6 +26,14 @@ def test_weights_without_a_network_and_suites_we_lack_say_so():
     assert "no text encoder" in why_not(row(), table(protocol="question_answering"))
 
 
+def test_a_row_on_other_clips_than_those_of_its_weights_says_so():
+    assert why_not(row(frames=16), table()) == (
+        "it was evaluated on clips of 16 frames of 224 px, and `zoo eval` takes those of its weights, 8 of 224 px"
+    )
+    assert "8 frames of 384 px" in why_not(row(resolution=384), table())
+    assert why_not(row(frames=0, resolution=224), table()) == ""
+
+
 def test_costs_of_all_views_are_those_of_one_times_their_number():
     line = row(values={"gflops_per_view": 9})
     assert num_views(line, table()) == 12

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from benchmarks.evaluation import EVALUATIONS
+from benchmarks.evaluation import AS_IS, EVALUATIONS
 from benchmarks.lvmae_report import NAME as LVMAE_MEMORY
 from benchmarks.paper_costs import FIGURES
 from benchmarks.paper_rows import why_not
@@ -30,17 +30,17 @@ from benchmarks.paper_tables import (
 from benchmarks.suites.table import SUITES, get_suite
 from tests.zoo.cards import facts
 from zoo.card import Card
-from zoo.catalogue import family_of
 from zoo.registry import released
 from zoo.suggest import UnknownNameError
 
-# Families whose paper is still to be written: their numbers are in no table yet.
-TO_DO = {"vjepa", "vjepa2", "videomae", "mae_st", "magvit"}
 ALL_REPORTED_ONLY = {
     *("ava22", "detection"),
     *("msrvtt", "didemo", "activitynet", "lsmdc", "msvd", "ssv2-label", "ssv2-template"),
     *("activitynet-qa", "msrvtt-qa", "msrvtt-mc", "msvd-qa"),
     *("zero_shot_retrieval", "fine_tuned_retrieval", "question_answering"),
+    *("average", "coco", "howto100m", "inat21", "jester", "mcl_jcv", "mvp", "places205", "pretraining_cost"),
+    *("robot_arm", "tempcompass", "anticipation_probe", "compression", "cost", "generation", "planning"),
+    *("reconstruction", "token_inputs", "token_targets"),
 }
 SMALLEST = """
 title = "A paper"
@@ -183,7 +183,9 @@ def test_rows_that_can_be_run_have_the_clips_of_their_card_and_a_number_that_we_
         assert (row.frames or clip.num_frames) == clip.num_frames, place
         assert (row.resolution or clip.img_size) == clip.img_size, place
         said = table.views_of(row)
-        assert said in ("", f"{clip.clips}x{clip.crops}") or "views" in {it.metric for it in row.conflicts}, place
+        # Views of a trained head are the table's own: one backbone is evaluated on many suites.
+        if table.protocol == AS_IS:
+            assert said in ("", f"{clip.clips}x{clip.crops}") or "views" in {it.metric for it in row.conflicts}, place
 
 
 @pytest.mark.parametrize("paper", papers())
@@ -224,19 +226,15 @@ def missing(card: Card, dataset: str, words: str, value: float) -> bool:
         cell.table.suite.startswith(suite)
         and ("R@" not in words or cell.table.protocol == ranks)
         and value in cell.printed(metric)
-        for cell in about()[card.name.removesuffix("_hf")]
+        # A file that was converted for transformers holds the weights of another, and may have rows of its own.
+        for cell in about()[card.name] + about()[card.name.removesuffix("_hf")]
     )
-
-
-def test_papers_that_are_still_to_be_written_are_not_there():
-    assert not TO_DO & set(papers())
 
 
 def test_every_number_of_a_card_is_in_a_table():
     assert [
         (card.name, *number[:3])
         for card in released().values()
-        if family_of(card) not in TO_DO
         for number in card.reported
         if missing(card, *number[:3])
     ] == []
@@ -252,4 +250,4 @@ def test_every_number_of_the_registry_is_in_a_table():
             numbers.append((entry["name"], JEPA.get(name, name), words, value))
     assert len(numbers) > 500
     cards = released()
-    assert [it for it in numbers if family_of(cards[it[0]]) not in TO_DO and missing(cards[it[0]], *it[1:])] == []
+    assert [it for it in numbers if missing(cards[it[0]], *it[1:])] == []
