@@ -20,6 +20,7 @@ from benchmarks.evaluation import AS_IS, LOW_SHOT, Request, known, views_of
 from benchmarks.paper_rows import why_not
 from benchmarks.paper_tables import EFFICIENCY, METRICS, Row, Table
 from benchmarks.plan import plain
+from benchmarks.probing import USUAL_SHARE, share_of
 from benchmarks.results import RANDOM, Interval, Result
 from benchmarks.session import RequestError
 from benchmarks.suites.table import get_suite
@@ -77,6 +78,7 @@ def request_of(row: Row, table: Table) -> Request:
         split=table.split,
         pretrained=True,
         protocol=table.protocol,
+        share=f"{100 * table.share:g}%" if table.share else "",
         clips=clips,
         crops=crops,
         budget=FULL,
@@ -174,6 +176,9 @@ def _differences(asked: Request, result: Result) -> list[str]:
     # Flips belong to training.
     wanted = {name: it for name, it in plain(clip.to_dict()).items() if name != "flip"}
     found += _unlike(wanted, settings.get("clip", {}))
+    if protocol == LOW_SHOT:
+        share = {"share": share_of(asked.share or USUAL_SHARE)}
+        found += _unlike(share, settings.get("protocol", {}))
     if protocol not in (AS_IS, LOW_SHOT):
         usual = plain(asdict(budget(FULL).evaluate[protocol]))
         trained = {name: it for name, it in usual.items() if name not in _CIRCUMSTANCES}

@@ -12,6 +12,7 @@ from benchmarks.budgets import budget
 from benchmarks.evaluate import evaluate, settings_of
 from benchmarks.evaluation import AS_IS, Evaluation, Network, Request, allowed_failures, known, resolve, views_of
 from benchmarks.measured import DIFFERS, Measured, beside
+from benchmarks.paper_rows import why_not
 from benchmarks.paper_tables import EFFICIENCY, MEASURED, METRICS, Paper, Row, Table, get_paper
 from benchmarks.results import Result, Store
 from benchmarks.session import RequestError
@@ -227,26 +228,24 @@ def _saved(checkpoint: Path) -> Saved | None:
 def _refusal(job: Job, name: str, options: Options) -> str:
     """Why a row cannot be measured; "" where it can."""
     row, table = job.row, job.table
+    own = options.shrink or options.checkpoint is not None
     if table.reported_only:
         return table.reported_only
     if table.protocol == EFFICIENCY:
         return "costs are measured by `zoo efficiency`; see its --paper"
     if not row.ours and not row.card:
-        return "it is quoted from elsewhere, without weights that the zoo knows"
+        return why_not(row, table)
     if not job.metrics:
-        return "it has no number that an evaluation gives"
-    own = options.shrink or options.checkpoint is not None
+        return "its number is not available" if set(MEASURED) & set(row.values) else "no evaluation gives its numbers"
     if not name:
         advice = "; say with --network ARCHITECTURE what your weights are of" if own else _training(job)
-        return f"no weights of it were released{advice}"
+        return f"{why_not(row, table)}{advice}"
     if not row.card:
         return ""
     card = get_card(row.card)
-    if card.missing:
-        return f"no network of the zoo takes its weights: {card.missing}"
-    if table.protocol == AS_IS and not card.weights.num_classes and not own:
+    if table.protocol == AS_IS and not card.weights.num_classes and not own and not card.missing:
         return f"the released file has no classifier{_training(job)}"
-    return ""
+    return card.missing or ("" if options.checkpoint is not None else why_not(row, table))
 
 
 def _training(job: Job) -> str:
@@ -273,6 +272,7 @@ def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
         data=options.data,
         task=task.name,
         split=table.split,
+        share=f"{100 * table.share:g}%" if table.share else "",
         checkpoint=options.checkpoint,
         pretrained=not (options.shrink or options.checkpoint),
         protocol=protocol,

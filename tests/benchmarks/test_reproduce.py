@@ -117,10 +117,9 @@ def test_a_row_is_evaluated_as_it_and_its_card_state():
 
 
 def test_views_that_no_reader_has_are_evaluated_as_the_authors_reader_does_and_named():
-    job, longer = plan(asked_for("tiny:moments"), Options())
+    job, _ = plan(asked_for("tiny:moments"), Options())
     assert (job.clip.sampling, job.clip.clips, job.clip.crops) == ("segments", 2, 3)
     assert job.differs == "the row prints 4x3 views, and sampling by segments has 2 clips: 2x3 are evaluated"
-    assert longer.differs == "the row prints 16 frames, and its clips have 8"
 
 
 @pytest.mark.parametrize(
@@ -129,10 +128,12 @@ def test_views_that_no_reader_has_are_evaluated_as_the_authors_reader_does_and_n
         ("tiny:boxes:umt", "AVA asks where persons are"),
         ("tiny:speed:mamba", "costs are measured by `zoo efficiency`"),
         ("tiny:shade:quoted", "it is quoted from elsewhere"),
-        ("tiny:shade:sizes", "it has no number that an evaluation gives"),
+        ("tiny:shade:sizes", "no evaluation gives its numbers"),
+        ("tiny:shade:lost", "its number is not available"),
         ("tiny:shade:unreleased", "no weights of it were released; `zoo finetune net.shade --data ROOT` trains them"),
         ("tiny:shade:pretrained", "the released file has no classifier"),
-        ("tiny:shade:missing", "no network of the zoo takes its weights: "),
+        ("tiny:shade:missing", "the multimodal network"),
+        ("tiny:moments:longer", "it was evaluated on clips of 16 frames"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_by_name_and_passed_over_in_a_table(words, reason):
@@ -256,7 +257,7 @@ def test_classes_of_another_data_set_are_an_error_of_a_single_row_and_trouble_in
     with pytest.raises(LabelError):
         look_up(plan(asked_for("tiny:shade:mamba"), options), options, single=True)
     steps = look_up(plan(asked_for("tiny:shade"), options), options, single=False)
-    assert ["classes" in step.trouble for step in steps] == [True, True, False, False, False, False, False]
+    assert ["classes" in step.trouble for step in steps] == [True, True, *([False] * 6)]
     assert all(step.one is None for step in steps)
 
 
@@ -280,6 +281,16 @@ def test_a_training_begins_with_the_rows_weights_where_they_take_its_clips():
     tuned, of_images = plan(asked_for("tiny:tuned"), Options())
     assert (tuned.request.name, tuned.request.protocol) == ("videomamba_tiny.k400_f8_res224", "finetune")
     assert of_images.refusal == "no weights of it were released"
+
+
+def test_a_share_of_the_training_videos_is_that_of_the_table():
+    (job,) = plan(asked_for("tiny:few"), Options())
+    assert (job.request.protocol, job.request.share) == ("low_shot", "5%")
+
+
+def test_own_weights_for_other_clips_than_the_row_prints_are_no_measurement_of_it(own):
+    job = job_of("tiny:tuned:of_images", Options(checkpoint=own))
+    assert job.differs == "the row prints 8 frames, and its clips have 16"
 
 
 def test_what_a_training_left_is_evaluated_as_it_is(own):

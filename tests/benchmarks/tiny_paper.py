@@ -55,6 +55,12 @@ card = "videomamba_tiny.k400_f8_res224"
 values = { params_m = 7 }
 
 [[tables.shade.rows]]
+name = "lost"
+system = "Net"
+card = "videomamba_tiny.k400_f8_res224"
+values = { top1 = "not available" }
+
+[[tables.shade.rows]]
 name = "pretrained"
 system = "VideoMAE"
 card = "videomae_base.ssv2_pt_e800"
@@ -122,6 +128,21 @@ name = "mamba"
 system = "VideoMamba-Ti"
 card = "videomamba_tiny.k400_f8_res224"
 values = { top1 = 95.0 }
+
+[tables.few]
+title = "Shades, from few videos"
+suite = "tiny_files"
+task = "shade"
+protocol = "low_shot"
+share = 0.05
+metric = "top1"
+source = "one"
+views = "1x1"
+[[tables.few.rows]]
+name = "mamba"
+system = "VideoMamba-Ti"
+card = "videomamba_tiny.k400_f8_res224"
+values = { top1 = 60.0 }
 
 [tables.tuned]
 title = "Shades, fine-tuned"
