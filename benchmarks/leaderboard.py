@@ -132,7 +132,7 @@ def _reported(paper: Paper, table: Table, row: Row) -> Entry:
         score=row.values[name] or 0.0,
         lower=metric.higher_is_better is False,
         more=", ".join(others),
-        how=_how(table.protocol, card) + (f": {100 * table.share:g} %" if table.share else ""),
+        how=_how(table.protocol, card, table.share),
         pretraining=row.pretraining,
         frames=row.frames,
         resolution=row.resolution,
@@ -198,7 +198,7 @@ def _measured(
         score=metric.scale * value.value,
         interval=(metric.scale * value.low, metric.scale * value.high),
         lower=metric.higher_is_better is False,
-        how=_how(who.protocol, card),
+        how=_how(who.protocol, card, result.settings.get("protocol", {}).get("share") or 0.0),
         pretraining=start_words(who.init),
         frames=frames,
         resolution=side,
@@ -217,7 +217,8 @@ def _headline(result: Result) -> tuple[str, Interval | None]:
     scored = result.metrics or {
         name: Interval(*values) for name, values in result.details.get("metrics_of_the_scored", {}).items()
     }
-    return next(iter(scored.items()), ("", None))
+    name, value = next(iter(scored.items()), ("", None))
+    return name.removesuffix("_over_splits"), value
 
 
 def _against(key: str, told: Measured) -> str:
@@ -309,10 +310,11 @@ def page(stored: Sequence[Stored], papers: Sequence[Paper]) -> str:
     )
 
 
-def _how(protocol: str, card: Card | None) -> str:
+def _how(protocol: str, card: Card | None, share: float) -> str:
     """How a line came about, so that lines with the same words were trained alike in kind."""
     training = training_of(protocol, card)
-    return HOW.get(training, training.replace("_", " "))
+    words = HOW.get(training, training.replace("_", " "))
+    return f"{words}: {100 * share:g} %" if share else words
 
 
 def _family(card: Card | None, otherwise: str) -> str:

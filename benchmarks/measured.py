@@ -20,7 +20,6 @@ from benchmarks.evaluation import AS_IS, LOW_SHOT, Request, known, views_of
 from benchmarks.paper_rows import why_not
 from benchmarks.paper_tables import EFFICIENCY, METRICS, Row, Table
 from benchmarks.plan import plain
-from benchmarks.probing import USUAL_SHARE, share_of
 from benchmarks.results import RANDOM, Interval, Result
 from benchmarks.session import RequestError
 from benchmarks.suites.table import get_suite
@@ -78,9 +77,9 @@ def request_of(row: Row, table: Table) -> Request:
         split=table.split,
         pretrained=True,
         protocol=table.protocol,
-        share=f"{100 * table.share:g}%" if table.share else "",
         clips=clips,
         crops=crops,
+        share=f"{100 * table.share:g}%" if table.share else "",
         budget=FULL,
     )
 
@@ -119,7 +118,9 @@ def beside(row: Row, asked: Request, result: Result, metric: str) -> Measured:
         metric: a number of the row.
     """
     reported, unit = row.values.get(metric), METRICS[metric].scale
-    shares = result.metrics.get(metric) or result.details.get("metrics_of_the_scored", {}).get(metric)
+    # Over the splits of a low-shot evaluation, as papers print it; beside it stands the first split alone.
+    over_splits = result.metrics.get(f"{metric}_over_splits")
+    shares = over_splits or result.metrics.get(metric) or result.details.get("metrics_of_the_scored", {}).get(metric)
     value = Interval(*(unit * it for it in shares)) if shares else None
     expected, lacks, remark = _extent(asked, result)
     if differences := _differences(asked, result):
@@ -176,9 +177,9 @@ def _differences(asked: Request, result: Result) -> list[str]:
     # Flips belong to training.
     wanted = {name: it for name, it in plain(clip.to_dict()).items() if name != "flip"}
     found += _unlike(wanted, settings.get("clip", {}))
-    if protocol == LOW_SHOT:
-        share = {"share": share_of(asked.share or USUAL_SHARE)}
-        found += _unlike(share, settings.get("protocol", {}))
+    if asked.share:
+        used = settings.get("protocol", {}).get("share")
+        found += _unlike({"share": asked.share}, {"share": f"{100 * used:g}%" if used else None})
     if protocol not in (AS_IS, LOW_SHOT):
         usual = plain(asdict(budget(FULL).evaluate[protocol]))
         trained = {name: it for name, it in usual.items() if name not in _CIRCUMSTANCES}

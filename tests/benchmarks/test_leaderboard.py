@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.leaderboard import MEASURED, QUOTED, REPORTED, found, page, per_class, reported
 from benchmarks.paper_tables import Conflict, Paper, Source
-from benchmarks.results import Identity, Result, Store, digest
+from benchmarks.results import Identity, Interval, Result, Store, digest
 from benchmarks.side_by_side import Stored
 from tests.benchmarks import made_up_results as made
 from tests.benchmarks.synthetic import TASKS, scored
@@ -79,6 +79,18 @@ def test_a_measured_line_says_which_printed_one_it_is_about_and_how_it_stands(tm
     part = made.result(line, table, scored=10)
     assert found([Stored(part, Store(tmp_path))], [paper(table)])[0].verdict == "incomplete"
     assert found([Stored(result, Store(tmp_path))])[0].verdict == ""
+
+
+def test_low_shot_lines_say_their_share_whether_printed_or_measured(tmp_path):
+    line = made.row(card="vjepa_large_16_224.videomix2m")
+    few = made.table(line, protocol="low_shot", share=0.05, views="8x3")
+    result = made.result(line, replace(few, protocol="attentive"), protocol={"share": 0.05})
+    result = replace(result, identity=replace(result.identity, protocol="low_shot"))
+    result = replace(result, metrics={"top1_over_splits": Interval(0.66, 0.65, 0.68)})
+    (ours,) = found([Stored(result, Store(tmp_path))])
+    (theirs,) = reported([paper(few)])
+    assert ours.how == theirs.how == "frozen, attentive probe on few videos: 5 %"
+    assert (ours.metric, ours.score) == (theirs.metric, 66.0)
 
 
 def test_measured_flops_are_halved_to_the_papers_convention_and_counted_for_all_views(tmp_path):

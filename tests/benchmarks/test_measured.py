@@ -7,6 +7,7 @@ import pytest
 from benchmarks.budgets import budget
 from benchmarks.measured import DIFFERS, INCOMPLETE, OUTSIDE, WITHIN, measured, request_of
 from benchmarks.plan import plain
+from benchmarks.results import Interval
 from benchmarks.session import RequestError
 from tests.benchmarks.made_up_results import VIDEOS, result, row, table
 
@@ -121,3 +122,16 @@ def test_a_request_asks_for_the_views_of_the_row():
     asked = request_of(row(views="2x1"), table())
     assert (asked.clips, asked.crops, asked.pretrained, asked.task) == (2, 1, True, "action")
     assert request_of(row(), table(views="")).clips is None
+
+
+def test_low_shot_rows_are_compared_over_the_splits_of_their_share():
+    line = row(card="vjepa_large_16_224.videomix2m", values={"top1": 67.0})
+    page = table(line, protocol="low_shot", share=0.05, views="8x3")
+    assert request_of(line, page).share == "5%"
+    found = replace(result(line, replace(page, protocol="attentive"), protocol={"share": 0.05}))
+    found = replace(found, identity=replace(found.identity, protocol="low_shot"))
+    found = replace(found, metrics={"top1_over_splits": Interval(0.66, 0.65, 0.68), **found.metrics})
+    told = measured(line, page, [found])
+    assert (told.verdict, told.value.value, told.difference) == (WITHIN, 66.0, -1.0)
+    other = measured(line, replace(page, share=0.1), [found])
+    assert (other.verdict, other.why) == (DIFFERS, "share 5%, not 10%")
