@@ -23,6 +23,7 @@ from zoo.fetch import find, words
 from zoo.registry import architectures, get_card
 
 REPORTED_ONLY, NOT_MEASURED = "reported only", "not measured"
+SHAPING = ("card", "frames", "resolution", "views", "task")  # fields of a row that its evaluation depends on
 BYTES_PER_VALUE = 4  # of float32, in which all released files but a few are
 
 
@@ -122,13 +123,13 @@ def conflict_lines(job: Job, asked: Asked, metric: str = "") -> list[str]:
     Args:
         job: the row.
         asked: its table.
-        metric: of this number and of fields only; "" for everything.
+        metric: of this number and of what its evaluation is; "" for everything, trainings too.
     """
     return [
         f"elsewhere {METRICS[it.metric].heading if it.metric in METRICS else it.metric} {it.value} "
         f"({asked.paper.sources[it.source].where}){f': {it.note}' if it.note else ''}"
         for it in asked.table.conflicts_of(job.row)
-        if not metric or it.metric == metric or it.metric not in METRICS
+        if not metric or it.metric in (metric, *SHAPING)
     ]
 
 

@@ -3,12 +3,13 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.measured import INCOMPLETE, OUTSIDE, WITHIN
-from benchmarks.paper_tables import Paper, Source
+from benchmarks.paper_tables import Conflict, Paper, Source
 from benchmarks.reproduce import Asked, Found, Options, plan
 from benchmarks.reproduce_text import (
     NOT_MEASURED,
     REPORTED_ONLY,
     command,
+    conflict_lines,
     exit_status,
     file_words,
     job_lines,
@@ -95,6 +96,14 @@ def test_every_printed_number_has_a_line_with_reported_measured_difference_and_i
         "tiny", "top-1", "76.9", "75.00", "−1.90", "74.40 to 75.60", "19907 of 19907", "outside (own weights)",
     ]  # fmt: skip
     assert note_lines([line, line]) == ["tiny:k400:tiny: list of official lists"]
+
+
+def test_a_verdict_names_other_values_of_its_number_and_of_the_views_and_a_dry_run_those_of_the_training_too():
+    said = [("top1", 77.0), ("top5", 93.0), ("views", "1x3"), ("recipe", "no flip")]
+    asked = asked_about(row(conflicts=tuple(Conflict(metric=it, value=value, source="one") for it, value in said)))
+    (job,) = plan(asked, Options())
+    assert conflict_lines(job, asked, "top1") == ["elsewhere top-1 77.0 (Table 1)", "elsewhere views 1x3 (Table 1)"]
+    assert len(conflict_lines(job, asked)) == 4
 
 
 def test_files_of_the_official_layout_are_named_and_those_of_other_splits_left_out():
