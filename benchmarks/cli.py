@@ -7,9 +7,22 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from benchmarks.commands import convert, data, efficiency, export, extract, pull, report, reproduce, results, verify
+from benchmarks.commands import (
+    convert,
+    data,
+    efficiency,
+    export,
+    extract,
+    pull,
+    recipe,
+    report,
+    reproduce,
+    results,
+    train,
+    verify,
+)
 from benchmarks.commands import eval as eval_command
 from benchmarks.commands import list as list_command
 from benchmarks.commands import push as push_command
@@ -46,20 +59,24 @@ USER_ERRORS = (
     ("benchmarks.systems", "ObjectiveError"),
     ("benchmarks.paper_tables", "PaperError"),
     ("benchmarks.session", "RequestError"),
-    ("benchmarks.paper_tables", "PaperError"),
     ("benchmarks.layout", "SynthError"),
     ("benchmarks.clip_codes", "TokenizeError"),
+    ("benchmarks.training_settings", "SettingError"),
 )
 
 # Commands that have a file of their own: WORDS, EXAMPLES, options(parser), run(arguments).
-COMMAND_FILES = {
+COMMAND_FILES: dict[str, Any] = {
     "convert": convert,
     "data": data,
     "efficiency": efficiency,
     "eval": eval_command,
     "export": export,
     "extract": extract,
+    "finetune": train.FINETUNE,
+    "pretrain": train.PRETRAIN,
+    "probe": train.PROBE,
     "pull": pull,
+    "recipe": recipe,
     "report": report,
     "reproduce": reproduce,
     "results": results,

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.budgets import budget
 from benchmarks.probing import rates_of, share_of, sweep_words, with_rates
 from benchmarks.session import RequestError
-from zoo.recipes.vjepa_probe import probe_2_video
+from zoo.recipes.catalogue import TRAININGS
 from zoo.training.probe_recipe import SweepRecipe
 
 SMOKE = budget("smoke").evaluate
@@ -49,7 +49,7 @@ def test_protocols_without_a_sweep_refuse_rates():
 
 def test_four_blocks_have_the_grid_of_version_2():
     recipe = budget("full").evaluate["attentive4"].recipe
-    assert recipe.trials() == probe_2_video().trials()
+    assert recipe.trials() == TRAININGS["vjepa2_large_16_256.videomix22m_probe_ssv2"].recipe.trials()
     assert sweep_words(recipe) == "5 learning rates x 4 weight decays, chosen on 20 % of the training videos"
     assert sweep_words(SMOKE["attentive"].recipe).startswith("3 learning rates x 1 weight decay,")
     assert sweep_words(replace(SMOKE["linear"].recipe, lrs=(0.1,))) == "learning rate 0.1, weight decay 0.0001"

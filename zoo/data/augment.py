@@ -13,7 +13,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
-from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
+from timm.data.auto_augment import (
+    augment_and_mix_transform,
+    auto_augment_transform,
+    posterize,
+    rand_augment_transform,
+)
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 
@@ -61,7 +66,17 @@ def policy_of(policy: str) -> Callable[[Image.Image], Image.Image]:
         made = augment_and_mix_transform(policy, options)
     else:
         made = auto_augment_transform(policy, options)
+    steps = getattr(made, "ops", None) or [step for pair in made.policy for step in pair]
+    for step in steps:
+        if step.name.startswith("Posterize"):
+            # Pillow 12 refuses 0 bits, which "v0" and magnitudes of 10 ask for; before, they made black.
+            step.aug_fn = _posterize
     return made
+
+
+def _posterize(picture: Image.Image, bits: int, *, fillcolor: object, resample: object) -> Image.Image:
+    """The picture with the highest bits of its colours alone, black without any; timm gives all steps the options."""
+    return posterize(picture, bits) if bits >= 1 else Image.new(picture.mode, picture.size)
 
 
 def restyle(frames: Frames, policy: str, *, generator: torch.Generator) -> Frames:

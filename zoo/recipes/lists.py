@@ -10,3 +10,12 @@ FINEGYM288_TRAIN_CLIPS = 22_671
 # Union of Kinetics-400, 600 and 700 without duplicates and without any validation or test video: "about 650k" in
 # UniFormerV2, whose list UMT uses. The lists are not published in the repository, so the number is not exact.
 K710_TRAIN_VIDEOS = 650_000
+# MMAction2's copies (benchmarks/suites/k600.py and k700.py).
+K600_TRAIN_VIDEOS = 383_393
+K700_TRAIN_VIDEOS = 542_357
+# Release 1, from memory; the lists in use differ.
+MIT_TRAIN_VIDEOS = 802_264
+# ILSVRC 2012; UCF101, first split, from memory; COIN as its authors publish it.
+IN1K_TRAIN_IMAGES = 1_281_167
+UCF101_TRAIN_VIDEOS = 9_537
+COIN_TRAIN_VIDEOS = 9_030

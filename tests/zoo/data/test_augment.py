@@ -8,7 +8,7 @@ from timm.data.auto_augment import auto_augment_transform, rand_augment_transfor
 from timm.data.random_erasing import RandomErasing
 
 from zoo.card import ClipSpec
-from zoo.data.augment import erase, require_policy, restyle
+from zoo.data.augment import erase, policy_of, require_policy, restyle
 from zoo.data.transforms import Augment, train_clip
 from zoo.draws import borrowed, seed_from
 
@@ -113,3 +113,13 @@ def test_policies_in_timms_words_are_taken(policy):
 def test_words_that_timm_would_skip_or_stumble_over_are_refused(policy):
     with pytest.raises(ValueError, match="none of timm's"):
         require_policy(policy)
+
+
+def test_no_bits_at_all_make_black_as_they_did_before_pillow_refused_them():
+    picture = Image.fromarray(frames(1)[0].numpy())
+    for policy in ("v0", "rand-m10-inc1"):
+        made = policy_of(policy)
+        steps = getattr(made, "ops", None) or [step for pair in made.policy for step in pair]
+        (step, *_) = [step for step in steps if step.name.startswith("Posterize")]
+        assert not np.asarray(step.aug_fn(picture, 0, **step.kwargs)).any()
+        assert np.asarray(step.aug_fn(picture, 8, **step.kwargs)).any()

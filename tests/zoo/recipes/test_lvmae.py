@@ -1,24 +1,25 @@
 import pytest
 
-from zoo.recipes import lvmae
+from zoo.recipes.catalogue import TRAININGS
 from zoo.training.optim import schedule_of
 
-PRETRAIN = [lvmae.pretrain_diving48, lvmae.pretrain_ek100, lvmae.pretrain_ssv2, lvmae.pretrain_finegym288]
+PRETRAIN = ["lvmae_base.diving48_pt_f128", "lvmae_base.ek100_pt_f128", "lvmae_base.ssv2_pt_f64"]
 
 
-@pytest.mark.parametrize("recipe", PRETRAIN)
-def test_pretraining_takes_the_papers_epochs_and_videomaes_rates(recipe):
-    whole, one = recipe(), recipe(epochs=1)
-    assert whole.steps == 1600 * one.steps
-    assert whole.warmup_steps == 40 * one.steps
-    assert schedule_of(whole).peak == pytest.approx(1.5e-4)
-    assert lvmae.pretrain_k710().steps == 800 * lvmae.pretrain_k710(1).steps
+@pytest.mark.parametrize("name", PRETRAIN)
+def test_pretraining_takes_the_papers_epochs_and_videomaes_rates(name):
+    row = TRAININGS[name]
+    assert (row.epochs, row.warmup_epochs) == (1600, 40)
+    assert row.optimisation.steps == 1600 * (row.videos // 256)
+    assert schedule_of(row.optimisation).peak == pytest.approx(1.5e-4)
+    assert TRAININGS["lvmae_large.k710_pt_f128"].epochs == 800
+    assert "recipe.base_lr" in row.unknown
 
 
 def test_tokens_are_dropped_in_fine_tuning_as_the_paper_says():
-    small = [lvmae.finetune_diving48(), lvmae.finetune_ek100()]
-    large = [lvmae.finetune_large_diving48(), lvmae.finetune_large_ek100(), lvmae.finetune_large_finegym288()]
-    assert {it.token_drop for it in small} == {0.2}
-    assert {it.token_drop for it in large} == {0.25}
-    assert lvmae.finetune_ssv2().token_drop == 0
-    assert small[0].steps == 4 * large[0].steps
+    drops = {name: TRAININGS[name].optimisation.token_drop for name in TRAININGS if "_ft_f" in name and "lvmae" in name}
+    assert {it for name, it in drops.items() if name.endswith("f64")} == {0.0}
+    assert {it for name, it in drops.items() if name.startswith("lvmae_large")} == {0.25}
+    assert drops["lvmae_base.diving48_ft_f128"] == 0.2
+    small, large = (TRAININGS[f"lvmae_{it}.diving48_ft_f128"] for it in ("base", "large"))
+    assert small.optimisation.steps == 4 * large.optimisation.steps

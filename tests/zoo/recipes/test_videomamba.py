@@ -2,36 +2,53 @@ from dataclasses import asdict
 
 import pytest
 
-from zoo.recipes.videomamba import (
-    finetune_middle_k400_f8,
-    finetune_middle_k400_f8_corrected,
-    finetune_middle_masked_k400_f8,
-    pretrain_middle_k400,
-    pretrain_middle_ssv2,
-)
+from zoo.recipes.catalogue import TRAININGS
 from zoo.training.optim import schedule_of
+
+FINETUNED = TRAININGS["videomamba_middle.k400_f8_res224"]
+MASKED = TRAININGS["videomamba_middle.k400_mask_ft_f8_res224"]
+PRETRAINED = TRAININGS["videomamba_middle_pretrain.k400_mask_pt_f8_res224"]
 
 
 def test_rates_count_both_clips_of_a_video():
-    schedule = schedule_of(finetune_middle_k400_f8())
+    schedule = schedule_of(FINETUNED.optimisation)
     # 2e-4 and 1e-6 for 256 clips; 512 videos with two clips each in a step.
     assert [schedule.peak, schedule.final, schedule.start] == pytest.approx([8e-4, 4e-6, 4e-6])
     assert schedule.steps == 10 * schedule.warmup_steps
 
 
 def test_the_correction_changes_the_layer_rule_alone():
-    published, corrected = asdict(finetune_middle_k400_f8()), asdict(finetune_middle_k400_f8_corrected())
-    assert {key for key in published if published[key] != corrected[key]} == {"layer_rule"}
+    corrected = TRAININGS[f"{FINETUNED.name}_corrected"]
+    one, other = asdict(FINETUNED.optimisation), asdict(corrected.optimisation)
+    assert {key for key in one if one[key] != other[key]} == {"layer_rule"}
+    assert corrected.options == FINETUNED.options
 
 
 def test_masked_pretraining_reaches_the_rates_of_the_authors_code():
-    schedule = schedule_of(pretrain_middle_k400())
+    schedule = schedule_of(PRETRAINED.optimisation)
     assert [schedule.peak, schedule.final, schedule(0)] == pytest.approx([1.2e-3, 8e-5, 0.0])
     assert schedule.steps == 20 * schedule.warmup_steps
-    assert pretrain_middle_ssv2(200).steps * 4 == pretrain_middle_ssv2().steps
+    long = TRAININGS["videomamba_middle_pretrain.ssv2_mask_pt_f8_res224"].optimisation
+    short = TRAININGS["videomamba_middle_pretrain.ssv2_mask_pt_e200_attention"].optimisation
+    assert short.steps * 4 == long.steps
 
 
 def test_the_masked_model_is_fine_tuned_shorter_and_more_gently():
-    masked, supervised = finetune_middle_masked_k400_f8(), finetune_middle_k400_f8()
-    assert masked.steps * 50 == supervised.steps * 45
-    assert schedule_of(masked).peak == pytest.approx(4e-4)
+    assert MASKED.optimisation.steps * 50 == FINETUNED.optimisation.steps * 45
+    assert schedule_of(MASKED.optimisation).peak == pytest.approx(4e-4)
+    assert (MASKED.options["drop_path_rate"], FINETUNED.options["drop_path_rate"]) == (0.4, 0.8)
+    assert (MASKED.optimisation.layer_decay, FINETUNED.optimisation.layer_decay) == (0.8, 0.75)
+
+
+def test_long_videos_begin_with_the_kinetics_model_of_as_many_frames():
+    coin = TRAININGS["videomamba_small.coin_f64_res224"]
+    assert coin.start == "videomamba_small.k400_f64_res224"
+    views = [(it.clips, it.crops) for it in TRAININGS["videomamba_middle.coin_mask_ft_f64_res224"].views]
+    assert views == [(10, 3), (4, 3)]
+
+
+def test_an_ablation_differs_from_the_last_column_in_what_it_names():
+    last, tube = (TRAININGS[f"videomamba_middle_pretrain.ssv2_mask_pt_e200_{it}"] for it in ("attention", "tube"))
+    changed = {key for key, it in asdict(last.objective).items() if asdict(tube.objective)[key] != it}
+    assert changed == {"mask"}
+    assert tube.expected[0].value == 66.3

@@ -1,0 +1,117 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from backbones.importance import AdaptiveTokenizer
+from benchmarks.published import (
+    Classes,
+    Job,
+    Outside,
+    adaptive,
+    alignment_teacher,
+    build_objective,
+    read_adaptive,
+    save_adaptive,
+    scaled,
+    start_model,
+    student_model,
+    trained_tokenizer,
+)
+from benchmarks.runners import save_weights
+from benchmarks.session import RequestError
+from benchmarks.shrink import shrunk
+from zoo.recipes.catalogue import TRAININGS
+from zoo.tokenizers import create_tokenizer
+
+ALONE = Outside(None, None, True)
+
+
+def objective(name):
+    training = shrunk(TRAININGS[name])
+    return build_objective(Job(training, student_model(training, ALONE).backbone, 3, ALONE))
+
+
+def test_an_alignment_has_the_published_targets():
+    videomamba = objective("videomamba_middle_pretrain.k400_mask_pt_f8_res224")
+    assert (videomamba.mask, videomamba.mask_ratio, videomamba.student_target) == (
+        "attention",
+        0.8,
+        "videomamba_published",
+    )
+    teacher = videomamba.outside["teacher"]
+    assert (teacher.class_token, teacher.post_norm, teacher.num_layers) == (True, False, 1)
+    umt = objective("umt_base.k710_pt_f8_res224").outside["teacher"]
+    assert (umt.class_token, umt.post_norm, umt.num_layers) == (False, True, 2)
+
+
+def test_pixels_are_targets_in_the_manner_of_their_paper():
+    ours, theirs = objective("videomae_base.k400_pt_e800"), objective("mae_st_large.k400_pt")
+    assert (ours.mask, ours.target.normalize, ours.target.unit_range) == ("tube", "channel", True)
+    assert (theirs.mask, theirs.target.normalize, theirs.target.frames_per_token) == ("random", "patch", 1)
+    assert theirs.target.mean == (0.45, 0.45, 0.45)
+    assert ours.decoder.cls_token is None
+    assert theirs.decoder.cls_token is not None
+
+
+def test_v_jepas_copy_follows_the_published_line():
+    first, second = objective("vjepa_large_16_224.videomix2m"), objective("vjepa2_large_16_256.videomix22m_phase1")
+    assert (first.momentum.start, first.momentum.steps) == (0.998, 5)
+    assert (second.momentum(1), second.momentum(4)) == (0.99925, 0.99925)
+    assert (first.mask_tokens, second.mask_tokens) == ([0, 1], [0, 0])
+
+
+def test_distillation_smooths_and_mixes_as_its_recipe_does():
+    made = objective("videomamba_middle.in1k_res224")
+    assert made.label_smoothing == 0.1
+    assert made.mix is not None
+    assert made.outside["teacher"].embed_dim < made.student.embed_dim
+
+
+def test_a_fresh_classifier_begins_as_small_as_the_authors():
+    training = shrunk(TRAININGS["umt_base.k710_pt_ssv2_f8_res224"])
+    classes = Classes("tiny", 3, ())
+    torch.manual_seed(0)
+    small = start_model(training, classes, ALONE)
+    torch.manual_seed(0)
+    whole = start_model(replace(training, head_scale=1.0), classes, ALONE)
+    torch.testing.assert_close(small.head.linear.weight, 0.001 * whole.head.linear.weight)
+    assert scaled(whole, replace(training, head_scale=1.0)) is whole
+
+
+def test_a_fine_tuning_begins_with_the_file_of_a_pretraining(tmp_path):
+    pretrained = student_model(shrunk(TRAININGS["umt_base.k710_pt_f8_res224"]), ALONE)
+    save_weights(pretrained.backbone, tmp_path / "student.safetensors")
+    training = shrunk(TRAININGS["umt_base.k710_ft_f8_res224"])
+    model = start_model(training, Classes("tiny", 3, ()), Outside(tmp_path / "student.safetensors", None, True))
+    ours, theirs = model.backbone.state_dict(), pretrained.backbone.state_dict()
+    assert torch.equal(ours["blocks.0.attn.qkv.weight"], theirs["blocks.0.attn.qkv.weight"])
+    assert model.num_classes == 3
+    again = student_model(
+        shrunk(TRAININGS["umt_base.k710_pt_f8_res224"]), Outside(tmp_path / "student.safetensors", None, True)
+    )
+    assert torch.equal(again.backbone.state_dict()["norm.weight"], theirs["norm.weight"])
+
+
+def test_teachers_that_are_not_here_are_asked_for():
+    chosen = TRAININGS["umt_base.k710_pt_f8_res224"].objective
+    with pytest.raises(RequestError, match="name it with --teacher"):
+        alignment_teacher(chosen, Outside(None, Path("nowhere"), False))
+    codes = TRAININGS["lvmae_base.diving48_pt_f128"].objective
+    with pytest.raises(RequestError, match=r"zoo pretrain lvmae_tokenizer_base\.k600"):
+        trained_tokenizer(codes, Outside(None, None, False))
+    with pytest.raises(RequestError, match=r"there is no tokenizer\.safetensors in it"):
+        trained_tokenizer(codes, Outside(None, Path("nowhere"), False))
+
+
+def test_an_adaptive_tokenizer_comes_back_with_its_scorer(tmp_path):
+    name, options = "lvmae_tokenizer_tiny", {"channels": 4}
+    made = adaptive(create_tokenizer(name, **options), 4)
+    assert save_adaptive(made, tmp_path, name=name, options=options).name == "tokenizer.safetensors"
+    again = read_adaptive(tmp_path, name)
+    assert isinstance(again, AdaptiveTokenizer)
+    assert all(torch.equal(one, again.state_dict()[key]) for key, one in made.state_dict().items())
+    (tmp_path / "scorer.safetensors").write_bytes((tmp_path / "tokenizer.safetensors").read_bytes())
+    with pytest.raises(RequestError, match="holds no scorer"):
+        read_adaptive(tmp_path, name)

@@ -1,0 +1,87 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.session import RequestError
+from benchmarks.training_plan import Order, check, resolve, told
+from zoo.recipes.catalogue import TRAININGS
+from zoo.suggest import UnknownNameError
+from zoo.training.fit import Hardware
+
+NAME = "videomamba_tiny.k400_f8_res224"
+ORDER = Order(name=NAME, kind="finetune")
+
+
+def on(devices, **options):
+    return replace(ORDER, hardware=Hardware(accelerator="cpu", devices=devices), **options)
+
+
+@pytest.mark.parametrize(
+    ("devices", "batch_size", "expected"),
+    [(8, None, (64, 1)), (1, None, (64, 8)), (2, 32, (32, 8)), (16, None, (32, 1))],
+)
+def test_the_batch_of_the_recipe_is_divided_over_devices_and_steps(devices, batch_size, expected):
+    plan = resolve(on(devices, batch_size=batch_size))
+    assert (plan.batch_size, plan.training.optimisation.accumulate) == expected
+    assert not plan.warnings
+    assert plan.training.optimisation.steps == TRAININGS[NAME].optimisation.steps
+
+
+def test_another_effective_batch_is_a_warning_with_the_scaled_rate():
+    plan = resolve(on(3, batch_size=100))
+    (warning,) = plan.warnings
+    assert "effective batch 600 (= 100 x 3 devices x 2 accumulated) instead of 512" in warning
+    assert "peak rate becomes 0.0009375 instead of 0.0008" in warning
+    assert plan.training.optimisation.steps == 70 * (240_436 // 600)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (replace(ORDER, kind="pretrain"), "is run by zoo finetune, not by zoo pretrain"),
+        (replace(ORDER, name="timesformer_base.k400_f8_res224"), "cannot be run: its optimiser is gradient descent"),
+        (replace(ORDER, suite="breakfast", task="soup"), "unknown task 'soup'"),
+        (replace(ORDER, suite="ek100"), "several tasks; say which with --task: verb, noun, action"),
+        (Order(name="vjepa_large_16_224.videomix2m", kind="pretrain"), "no suite of the zoo; name videos of yours"),
+        (
+            Order(name="vjepa_large_16_224.videomix2m_probe_ssv2", kind="probe", hardware=Hardware(devices=2)),
+            "on one device, not on 2",
+        ),
+        (
+            Order(name="lvmae_tokenizer_base.k600", kind="pretrain", hardware=Hardware(devices=2)),
+            "has an adversary",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_its_reason(order, message):
+    with pytest.raises((RequestError, UnknownNameError), match=message):
+        resolve(order)
+
+
+def test_before_a_run_files_and_folders_must_be_there(tmp_path):
+    with pytest.raises(RequestError, match="there is no such folder"):
+        check(resolve(on(1, data=tmp_path / "none")))
+    with pytest.raises(RequestError, match=r"--start .*weights: there is no such file"):
+        check(resolve(on(1, shrink=True, start=Path("weights"))))
+    later = Order(name="lvmae_large.diving48_pt_f128", kind="pretrain", data=tmp_path)
+    with pytest.raises(RequestError, match="was not released: train it with its recipe"):
+        check(resolve(later))
+
+
+def test_a_dry_run_tells_what_comes_from_where():
+    lines = told(resolve(on(8)))
+    assert lines["batch"] == "512 videos a step = 64 per device x 8 devices x 1 accumulated; each video gives 2 clips"
+    assert lines["steps"] == "32,830: 70 epochs of 240,436 videos"
+    assert "downloaded from" in lines["weights"]
+    assert "--data DIR" in lines["videos"]
+    teacher = told(resolve(Order(name="umt_large.k710_pt_f8_res224", kind="pretrain")))["teacher"]
+    assert teacher.startswith("clip_visual_large_patch14.openai, downloaded from")
+    tokenizer = told(resolve(Order(name="lvmae_base.diving48_pt_f128", kind="pretrain")))["tokenizer"]
+    assert "never released" in tokenizer
+
+
+def test_videos_that_must_not_be_flipped_are_not():
+    plan = resolve(on(1, shrink=True))
+    assert plan.training.augment.flip == 0
+    assert plan.warnings == ("no flips: left and right are part of the labels of 'appearance'",)
