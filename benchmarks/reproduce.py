@@ -12,6 +12,7 @@ from benchmarks.budgets import budget
 from benchmarks.evaluate import evaluate, settings_of
 from benchmarks.evaluation import AS_IS, Evaluation, Network, Request, allowed_failures, known, resolve, views_of
 from benchmarks.measured import DIFFERS, Measured, beside
+from benchmarks.paper_recipes import command_words, recipes_of
 from benchmarks.paper_rows import why_not
 from benchmarks.paper_tables import EFFICIENCY, MEASURED, METRICS, Paper, Row, Table, get_paper
 from benchmarks.results import Result, Store
@@ -22,6 +23,7 @@ from benchmarks.suites.table import get_suite
 from zoo.card import ClipSpec
 from zoo.checkpoints import Saved, read_saved
 from zoo.data.labels import LabelError
+from zoo.recipes.training import Training
 from zoo.registry import get_card, released
 from zoo.training.fit import Hardware
 from zoo.weight_files import CheckpointError
@@ -92,6 +94,7 @@ class Job:
         name: PAPER:TABLE:ROW.
         table: the row's.
         row: of the paper.
+        recipes: trainings that may have made its numbers.
         refusal: why it cannot be measured; "" where it can, and everything below is there then.
         request: the evaluation.
         suite: videos and lists.
@@ -106,6 +109,7 @@ class Job:
     name: str
     table: Table
     row: Row
+    recipes: tuple[Training, ...] = ()
     refusal: str = ""
     request: Request | None = None
     suite: Suite | None = None
@@ -186,7 +190,8 @@ def _check(asked: Asked, options: Options) -> None:
 
 
 def _job(asked: Asked, row: Row, options: Options) -> Job:
-    job = Job(name=asked.name_of(row), table=asked.table, row=row)
+    recipes = recipes_of(asked.paper, asked.table, row)
+    job = Job(name=asked.name_of(row), table=asked.table, row=row, recipes=recipes)
     name = _network_of(job, options)
     if refusal := _refusal(job, name, options):
         return replace(job, refusal=refusal)
@@ -204,6 +209,8 @@ def _network_of(job: Job, options: Options) -> str:
         return row.card or options.network
     if options.checkpoint is not None:
         return saved.architecture if (saved := _saved(options.checkpoint)) else ""
+    if options.shrink and job.recipes:
+        return job.recipes[0].architecture
     return row.start if job.table.protocol != AS_IS and _begins(row) else ""
 
 
@@ -250,9 +257,9 @@ def _refusal(job: Job, name: str, options: Options) -> str:
 
 def _training(job: Job) -> str:
     """How its weights come to be, to follow a reason."""
-    if not job.row.recipe:
+    if not job.recipes:
         return ""
-    return f"; `zoo finetune {job.row.recipe} --data ROOT` trains them, and --checkpoint FILE measures what came out"
+    return f"; train it with `{command_words(job.recipes)}`, and --checkpoint FILE measures what came out"
 
 
 def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:

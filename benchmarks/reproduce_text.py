@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 from benchmarks.evaluation import AS_IS, Request
 from benchmarks.layout import Plan
 from benchmarks.measured import WITHIN, Measured
+from benchmarks.paper_recipes import command_words
 from benchmarks.paper_tables import METRICS
 from benchmarks.reproduce import Asked, Found, Job, Options, judged
 from benchmarks.reproduce_costs import cost_words, time_words
@@ -97,6 +98,7 @@ def job_lines(job: Job, asked: Asked, finished: Sequence[Result]) -> dict[str, s
         "row": f"{job.name}, {job.row.system}: {printed_words(job)}",
         "also printed": "\n".join(conflict_lines(job, asked)),
         "note": job.row.note,
+        "recipe": command_words(job.recipes),
         "weights": "\n".join(weight_lines(job)),
         "run": f"{job.task.name} ({job.suite.name} {request.split or job.suite.test_split}) by {request.protocol}"
         f"{trained}: {clip.num_frames} frames, {clip.sampling}{stride}, {clip.img_size} px; {clip.clips} clips x "

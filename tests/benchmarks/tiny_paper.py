@@ -39,7 +39,7 @@ values = { top1 = 90.0, top5 = "not available", params_m = 87 }
 [[tables.shade.rows]]
 name = "unreleased"
 system = "Net"
-recipe = "net.shade"
+recipe = "vjepa_large_16_224.videomix2m_k400_ft"
 values = { top1 = 90.0 }
 
 [[tables.shade.rows]]
