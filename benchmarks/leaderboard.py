@@ -205,7 +205,7 @@ def _measured(
         views=f"{clip['clips']}x{clip['crops']}" if views else "",
         params_m=count / 1e6 if count else None,
         gflops=point * views if point and views else None,
-        source=f"{result.created[:10]}, {result.commit or 'outside a checkout'}, {result.device}",
+        source=", ".join(filter(None, (result.created[:10], result.commit or "outside a checkout", result.device))),
         remarks=[*([part] if part else []), *(_against(key, it) for key, it in told)],
         verdict=told[0][1].verdict if told else INCOMPLETE if part else "",
         predictions=_group(result),

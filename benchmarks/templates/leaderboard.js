@@ -202,7 +202,7 @@ function panel([title, name, base], entries, metric) {
   }
   for (const value of ticks(Math.exp(x0), Math.exp(x1), base)) {
     svg.append(drawn("line", { class: "grid", x1: x(value), x2: x(value), y1: TOP, y2: HEIGHT - BOTTOM }));
-    svg.append(drawn("text", { x: x(value), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, value >= 1e4 ? value.toExponential() : value));
+    svg.append(drawn("text", { x: x(value), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, value >= 1e4 ? `${value / 1e3}k` : value));
   }
   for (const one of [...known].sort((a, b) => (a.kind === "measured") - (b.kind === "measured"))) {
     const point = mark(one, x(one[name]), y(one.score), 4.5);
@@ -269,7 +269,7 @@ function differences() {
   });
   at("differences").replaceChildren(...bars);
   const won = rows.filter(one => one.gap > 0).length, lost = rows.filter(one => one.gap < 0).length;
-  at("differing").textContent = `In points. ${a.name} is better on ${won} classes, ${b.name} on ${lost}, of ${rows.length}.`
+  at("differing").textContent = `In points. Of ${rows.length} classes, ${a.name} is better on ${won}, ${b.name} on ${lost}.`
     + (few.length < rows.length ? ` Shown are the ${most} classes at either end.` : "");
 }
 function systems() {

@@ -33,7 +33,9 @@ def little():
         values={"top1": 76.9, "params_m": 7, "gflops_per_view": 9},
         conflicts=(Conflict(metric="top1", value=77.0, source="zoo", note="rounded"),),
     )
-    rival = made.row(name="rival", system="<i>Rival</i>", card="", ours=False, views="5x3", values={"top1": 80.0})
+    rival = made.row(
+        name="rival", system="<i>Rival</i>", card="", ours=False, views="5x3", values={"top1": 80.0}, note="</script>"
+    )
     lost = made.row(name="lost", values={"top1": None})
     frozen = made.table(made.row(name="frozen", values={"top1": 60.0}), name="frozen", protocol="attentive")
     return paper(made.table(line, rival, lost), frozen)
@@ -148,6 +150,7 @@ def test_the_page_holds_all_of_it_and_refers_to_nothing_outside_itself(results):
     data = json.loads(held)
     assert [it["key"] for it in data["entries"][:2]] == ["videomamba:k400:tiny", "videomamba:k400:rival"]
     assert sum(it["kind"] == MEASURED for it in data["entries"]) == 2
+    assert data["entries"][1]["remarks"] == ["</script>"]
     assert data["families"] == ["videomae", "videomamba", QUOTED]
     assert "3 printed numbers of 1 papers, and 2 measured here" in text
 
