@@ -23,9 +23,11 @@ from benchmarks.suites.table import get_suite
 from zoo.card import ClipSpec
 from zoo.checkpoints import Saved, read_saved
 from zoo.data.labels import LabelError
+from zoo.data.loading import UnreadableVideoError
 from zoo.recipes.training import Training
 from zoo.registry import get_card, released
 from zoo.training.fit import Hardware
+from zoo.training.probe import FewVideosError
 from zoo.weight_files import CheckpointError
 
 SEGMENTS, MOST_SEGMENT_CLIPS = "segments", 2
@@ -417,8 +419,8 @@ def refuse_nothing(asked: Asked, jobs: list[Job]) -> None:
 def carry_out(step: Step, *, progress: bool = False) -> Found:
     """Measure a row, unless that was done before.
 
-    An evaluation that was stopped goes on where it stopped. Weights that cannot be had are told, so that other rows
-    are measured.
+    An evaluation that was stopped goes on where it stopped. Weights that cannot be had and trainings that cannot be
+    done are told, so that other rows are measured.
     """
     if step.one is None:
         return Found(step.job, trouble=step.trouble)
@@ -426,7 +428,7 @@ def carry_out(step: Step, *, progress: bool = False) -> Found:
         return Found(step.job, step.one.request, step.result)
     try:
         return Found(step.job, step.one.request, evaluate(step.one, progress=progress).result)
-    except CheckpointError as error:
+    except (CheckpointError, RequestError, FewVideosError, UnreadableVideoError) as error:
         return Found(step.job, step.one.request, trouble=str(error))
 
 

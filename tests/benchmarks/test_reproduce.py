@@ -18,6 +18,7 @@ from zoo import create_model, save_checkpoint
 from zoo.data.labels import LabelError
 from zoo.suggest import UnknownNameError
 from zoo.training.fit import Hardware
+from zoo.training.probe import FewVideosError
 from zoo.weight_files import CheckpointError
 
 
@@ -243,11 +244,12 @@ def test_another_protocol_than_the_row_prints_is_never_within(options, own, pret
     assert (judged(other, "top1").verdict, judged(other, "top1").why) == (DIFFERS, "weights of another file")
 
 
-def test_weights_that_cannot_be_had_leave_the_other_rows_alone(options, monkeypatch):
+@pytest.mark.parametrize("error", [CheckpointError("x.pth", "it is torn"), FewVideosError("it is torn")])
+def test_a_row_that_cannot_be_measured_after_all_leaves_the_others_alone(options, error, monkeypatch):
     def torn(*_, **__):
-        raise CheckpointError("x.pth", "it is torn")
+        raise error
 
-    asked = asked_for("tiny:shade:mamba")
+    asked = asked_for("tiny:shade:umt")
     options = replace(options, shrink=True)
     (step,) = look_up(plan(asked, options), options, single=True)
     monkeypatch.setattr(reproduce, "evaluate", torn)
