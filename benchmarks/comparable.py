@@ -105,13 +105,15 @@ def in_order(lines: Sequence[Line], by: str) -> list[Line]:
     if by not in SORTS:
         raise unknown("order", by, SORTS)
 
-    def key(line: Line) -> tuple[bool, str, float]:
+    often = Counter(line.metric for line in lines)
+
+    def key(line: Line) -> tuple[bool, int, str, float]:
         if by == "reported":
             number, best = line.row.values.get(line.metric), METRICS[line.metric].higher_is_better
             value = None if number is None else -number if best else number
-            return value is None, line.metric, value or 0.0
+            return value is None, -often[line.metric], line.metric, value or 0.0
         value = parameters(line.row)[0] if by == "params" else total_gflops(line.row, line.table)
-        return value is None, "", value or 0.0
+        return value is None, 0, "", value or 0.0
 
     return sorted(lines, key=key)
 
@@ -144,9 +146,9 @@ def side_by_side(lines: Sequence[Line], *, title: str, ours: Ours | None = None)
         ],
     )
     usual = commonest(lines)
-    for line in lines:
+    for line, others in once(lines):
         sheet.rows.append(_cells(sheet, line, usual, tasks=tasks))
-        sheet.rows[-1] += [_reported(line, metric, lines) for metric in metrics]
+        sheet.rows[-1] += [_reported(sheet, line, metric, others) for metric in metrics]
         if ours is not None:
             sheet.rows[-1] += ours_cells(sheet, line.table, line.row, ours(line.row, line.table))
     words = ", ".join(f"{name} {value}" for name, value in usual.items())
@@ -155,6 +157,20 @@ def side_by_side(lines: Sequence[Line], *, title: str, ours: Ours | None = None)
         f"those of the weights, or of the code where none is stated.",
     )
     return sheet
+
+
+def once(lines: Sequence[Line]) -> list[tuple[Line, list[str]]]:
+    """Each line, with the names of others in which the same paper prints the same number again."""
+    found: dict[tuple[object, ...], tuple[Line, list[str]]] = {}
+    for line in lines:
+        row, number = line.row, line.row.values.get(line.metric)
+        what = (line.paper.name, row.system, row.card, row.pretraining, row.frames, row.resolution)
+        key = (*what, number, *line.protocol.values()) if number is not None else (line.name,)
+        if key in found:
+            found[key][1].append(line.name)
+        else:
+            found[key] = (line, [])
+    return list(found.values())
 
 
 def commonest(lines: Sequence[Line]) -> dict[str, str]:
@@ -187,7 +203,8 @@ def _cells(sheet: Sheet, line: Line, usual: dict[str, str], *, tasks: bool) -> l
     ]
 
 
-def _reported(line: Line, metric: str, lines: Sequence[Line]) -> Cell:
+def _reported(sheet: Sheet, line: Line, metric: str, others: Sequence[str]) -> Cell:
     if metric != line.metric:
         return Cell("")
-    return Cell(as_printed(line.row.values.get(metric), metric, (it.row.values.get(metric) for it in lines)))
+    text = as_printed(line.row.values.get(metric), metric, (it.values.get(metric) for it in line.table.rows))
+    return Cell(text, (sheet.mark(f"printed in {', '.join(others)} too"),) if others else ())

@@ -122,7 +122,9 @@ def show(sheet: Sheet, console: Console) -> None:
 
 def _drawn(sheet: Sheet, width: int) -> Iterator[tuple[str, str]]:
     """Lines of the table and their styles."""
-    every = [[index for index, it in enumerate(sheet.columns) if not 0 < it.under <= level] for level in (0, 1, 2)]
+    # A column of nothing would only take room.
+    told = [index for index in range(len(sheet.columns)) if any(row[index].text not in EMPTY for row in sheet.rows)]
+    every = [[index for index in told if not 0 < sheet.columns[index].under <= level] for level in (0, 1, 2)]
     level = next((it for it, shown in enumerate(every) if sum(_widths(sheet, shown)) <= width), 2)
     shown, widths = every[level], _widths(sheet, every[level])
     headings = [_heading(sheet.columns[index]) for index in shown]

@@ -43,6 +43,27 @@ def test_of_errors_the_smallest_comes_first():
     assert names(in_order(lines_of([paper(page)], "k400"), "reported")) == ["0.26", "2.9"]
 
 
+def test_the_commonest_metric_comes_first():
+    others = (row(name=name, values={"mse": value}) for name, value in (("low", 0.2), ("high", 0.3)))
+    page = table(*others, *(row(name=str(it)) for it in range(3)))
+    assert names(in_order(lines_of([paper(page)], "k400"), "reported")) == ["0", "1", "2", "low", "high"]
+
+
+def test_a_number_that_a_paper_prints_twice_takes_one_line_and_one_of_another_row_its_own():
+    lines = lines_of([paper(table(row(), row(name="other", frames=8)), table(row(), name="again"))], "k400")
+    made = side_by_side(lines, title="")
+    assert [it[0].text for it in made.rows] == ["made:k400:tiny", "made:k400:other"]
+    assert "printed in made:again:tiny too" in made.notes
+    lost = table(row(name="a", values={"top1": None}), row(name="b", values={"top1": None}))
+    assert len(side_by_side(lines_of([paper(lost)], "k400"), title="").rows) == 2
+
+
+def test_numbers_have_the_decimals_of_their_own_table():
+    pages = (table(row(values={"top1": 84.35})), table(row(values={"top1": 90.6}), name="b"))
+    made = side_by_side(lines_of([paper(*pages)], "k400"), title="")
+    assert [it[-1].text for it in made.rows] == ["84.35", "90.6"]
+
+
 def test_rows_of_another_protocol_are_marked_and_not_hidden():
     lines = lines_of(rows_of_two_papers(), "k400")
     assert commonest(lines)["views"] == "4x3"

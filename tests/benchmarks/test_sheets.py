@@ -94,6 +94,7 @@ def test_signs_that_a_format_takes_for_commands_stay_text():
 
 def test_a_footnote_is_written_once_and_marked_where_it_belongs():
     made = sheet()
+    assert made.mark("second") == 2
     assert made.notes == ["note on plain", "second"]
     assert "| one¹ | plain | 8 | 76.9¹,² |" in markdown(made)
     assert '<sup><a href="#note1">1</a>,<a href="#note2">2</a></sup>' in page(made)
@@ -115,6 +116,13 @@ def test_a_narrow_terminal_loses_nothing(width, under, text):
         assert ("plain" in lines[place]) == (not under)
         # What is not known takes no line of its own.
         assert lines[place + 1 + bool(under)].startswith("two")
+
+
+def test_a_column_of_nothing_takes_no_room_on_a_terminal():
+    made = sheet()
+    made.rows = [[row[0], Cell(NONE), *row[2:]] for row in made.rows]
+    assert "kind" not in plain_text(made, 200)
+    assert "kind" in markdown(made)
 
 
 def test_a_table_wider_than_the_terminal_keeps_its_numbers():
