@@ -102,13 +102,21 @@ def measured(row: Row, table: Table, results: Sequence[Result], metric: str = ""
         if it.identity.kind == "evaluate"
         and (it.identity.system, it.identity.suite, it.identity.task) == (asked.name, asked.suite, asked.task)
     ]
-    found = [_told(row, asked, it, name) for it in about]
+    found = [beside(row, asked, it, name) for it in about]
     order = {WITHIN: 0, OUTSIDE: 0, INCOMPLETE: 1, DIFFERS: 2}
     newest = sorted(found, key=lambda it: it.result.created, reverse=True)
     return min(newest, key=lambda it: order[it.verdict], default=None)
 
 
-def _told(row: Row, asked: Request, result: Result, metric: str) -> Measured:
+def beside(row: Row, asked: Request, result: Result, metric: str) -> Measured:
+    """A result beside a printed number.
+
+    Args:
+        row: whose number it is.
+        asked: the evaluation that would measure it: `request_of`, or one of weights of one's own.
+        result: what was measured.
+        metric: a number of the row.
+    """
     reported, unit = row.values.get(metric), METRICS[metric].scale
     # Over the splits of a low-shot evaluation, as papers print it; beside it stands the first split alone.
     over_splits = result.metrics.get(f"{metric}_over_splits")
@@ -147,7 +155,9 @@ def _extent(asked: Request, result: Result) -> tuple[int, str, str]:
     if sizes and listed < min(sizes.values()):
         return expected, f"the list has {listed} videos; lists in use have {in_use}", ""
     if result.n_evaluated < listed:
-        return expected, f"{result.n_evaluated} of {listed} videos were scored", ""
+        words = f"{result.n_evaluated} of {listed} videos were scored"
+        # A result with metrics has no more failures than its --tolerate allowed.
+        return (expected, "", f"{words}; the others were tolerated") if result.metrics else (expected, words, "")
     if sizes and not known_as:
         return listed, "", f"the list has {listed} videos, as none in use: {in_use}"
     return expected, "", f"list of {', '.join(known_as)}" if len(sizes) > 1 else ""
@@ -183,6 +193,8 @@ def _unlike(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
 
 
 def _weights(asked: Request, result: Result) -> list[str]:
+    if asked.checkpoint is not None:
+        return [] if result.settings.get("weights") == known(asked).sha256 else ["weights of another file"]
     card, used = get_card(asked.name), result.settings.get("weights")
     if used in (f"released: {card.name}", card.weights.sha256) and used:
         return []

@@ -1,0 +1,45 @@
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.paper_recipes import command_words, recipes_of
+from benchmarks.paper_tables import papers
+from zoo.suggest import UnknownNameError
+
+
+def names(words, **changes):
+    paper, table, row = words.split(":")
+    page = papers()[paper].table(table)
+    return [it.name for it in recipes_of(papers()[paper], page, replace(page.row(row), **changes))]
+
+
+def test_a_released_file_leads_to_the_training_that_made_it():
+    assert names("videomamba:k400:tiny_f8") == ["videomamba_tiny.k400_f8_res224"]
+
+
+def test_a_row_without_weights_leads_to_the_training_from_the_same_ones():
+    assert names("videomamba:lvu:tiny_scene") == ["videomamba_tiny.lvu_scene_f32_res224"]
+    assert names("videomamba:lvu:tiny_scene", start="videomamba_tiny.k400_f64_res224") == []
+
+
+def test_a_row_that_nothing_tells_of_has_none():
+    assert names("videomamba:mask_type:tube") == []
+    assert names("videomamba:lvu:vis4mer_scene") == []
+    assert names("vjepa:linear_ssv2:large") == []
+
+
+def test_a_name_comes_first_and_must_be_one():
+    assert names("videomamba:lvu:tiny_scene", recipe="umt_base.k710_ft_k400_f8_res224") == [
+        "umt_base.k710_ft_k400_f8_res224"
+    ]
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        names("videomamba:lvu:tiny_scene", recipe="umt_base.k710_ft_k400_f8_res225")
+
+
+def test_the_command_says_the_kind():
+    paper = papers()["videomamba"]
+    table = paper.table("k400")
+    made = recipes_of(paper, table, table.row("tiny_f8"))
+    assert command_words(made) == "zoo finetune videomamba_tiny.k400_f8_res224"
+    assert command_words(made * 2) == " or ".join(2 * [command_words(made)])
+    assert command_words(()) == ""
