@@ -27,5 +27,5 @@ def test_divided_attention_gets_tube_masks_and_the_table_says_so():
 
 
 def test_an_unknown_objective_is_refused_with_the_valid_ones():
-    with pytest.raises(ValueError, match=r"'dino'.*mae, umt, vjepa, self_distillation"):
+    with pytest.raises(ValueError, match=r"'dino'.*mae, lvmae, umt, vjepa, self_distillation"):
         obstacle(vit_pico(), "dino")
