@@ -236,7 +236,12 @@ BUDGETS = {
     ),
     "quick": _budget(
         "quick",
-        pretrain={**_same(240, 20e-3), "mae": Effort(steps=240, lr=12e-3), "vjepa": Effort(steps=240, lr=8e-3)},
+        pretrain={
+            **_same(240, 20e-3),
+            "mae": Effort(steps=240, lr=12e-3),
+            "lvmae": Effort(steps=240, lr=12e-3),
+            "vjepa": Effort(steps=240, lr=8e-3),
+        },
         teachers={
             STILLS: Effort(steps=300, lr=8e-3),
             EVERYTHING: Effort(steps=400, lr=20e-3),

@@ -58,8 +58,12 @@ class Gallery:
             return eval_clips(frames, spec, crops=1)[0]
         raise UnreadableVideoError(f"no test video of {task.name} can be read")
 
-    def some(self, spec: ClipSpec) -> tuple[Float[Tensor, "clips 3 frames side side"], list[str]]:
+    def some(self, spec: ClipSpec, count: int = SOME) -> tuple[Float[Tensor, "clips 3 frames side side"], list[str]]:
         """Normalised clips of some test videos of every task, evenly spread, and those that cannot be read.
+
+        Args:
+            spec: the clip protocol.
+            count: videos of each task, at most.
 
         Raises:
             UnreadableVideoError: when none can be read.
@@ -67,7 +71,7 @@ class Gallery:
         seen, failed, read = [], [], Reader(self.cache)
         for task in self.suite.tasks:
             records = self.videos.records(task.name, self.suite.test_split)
-            for record in records[:: max(1, len(records) // SOME)][:SOME]:
+            for record in records[:: max(1, len(records) // count)][:count]:
                 try:
                     frames = read(record.path, lambda length: eval_index(spec, length, clip=0), record.span)
                     seen.append(eval_clips(frames, spec, crops=1)[0])

@@ -29,6 +29,7 @@ from benchmarks.objectives import Lvmae
 from benchmarks.plan import Comparison, plan
 from benchmarks.processes import prepare_workers
 from benchmarks.progress import progress_for
+from benchmarks.protocols import attentive_probe
 from benchmarks.provenance import Provenance, now, provenance
 from benchmarks.report import flat, replace_file
 from benchmarks.results import Result, Store
@@ -42,8 +43,8 @@ RESULTS = Path(__file__).parent / "results"
 NAME, SYSTEM, OBJECTIVE, PROTOCOL = "lvmae-ablation", "vit_pico", "lvmae", "attentive"
 RANDOM_ROW, PRETRAINED_ROW = Row(SYSTEM, "random", False), Row(SYSTEM, OBJECTIVE, False)
 TASKS = ("motion", "order")
-# An hour of one slow core for three seeds: half the batch and the length of the quick budget.
-STEPS, BATCH, CODE_STEPS = 240, 16, 220
+# Three seeds in 15 minutes of one core: less than the quick budget in every respect.
+STEPS, BATCH, CODE_STEPS, PROBE_STEPS, PROBE_LRS = 120, 16, 220, 80, (1e-3, 3e-3)
 
 
 class Variation(NamedTuple):
@@ -133,7 +134,11 @@ def lvmae_of(spent: Budget) -> Lvmae:
 
 
 def shortened(spent: Budget) -> Budget:
-    """The budget of this table: the quick one with shorter trainings of smaller batches."""
+    """The budget of this table: the quick one with shorter trainings, of smaller batches in pretraining.
+
+    Raises:
+        TypeError: for a budget with other kinds of settings.
+    """
     chosen, options = spent.pretrain[OBJECTIVE], lvmae_of(spent)
     lesson = options.tokenizer
     lesson = replace(lesson, recipe=replace(lesson.recipe, steps=CODE_STEPS, warmup_steps=CODE_STEPS // 20))
@@ -141,33 +146,49 @@ def shortened(spent: Budget) -> Budget:
     rate = chosen.recipe.base_lr * chosen.recipe.global_batch / BATCH
     recipe = replace(chosen.recipe, steps=STEPS, global_batch=BATCH, base_lr=rate, warmup_steps=STEPS // 10)
     changed = replace(chosen, recipe=recipe, options=replace(options, tokenizer=lesson))
-    return replace(spent, pretrain={**spent.pretrain, OBJECTIVE: changed})
+    probe = spent.evaluate[PROTOCOL]
+    if not isinstance(probe, attentive_probe.Settings):
+        raise TypeError(f"the budget's {PROTOCOL} has settings of {type(probe).__name__}")
+    rates = replace(probe.recipe, steps=PROBE_STEPS, lrs=PROBE_LRS, warmup_steps=PROBE_STEPS // 15)
+    return replace(
+        spent,
+        pretrain={**spent.pretrain, OBJECTIVE: changed},
+        evaluate={**spent.evaluate, PROTOCOL: replace(probe, recipe=rates)},
+    )
 
 
 def carry_out(ablation: Ablation, console: Console, *, jobs: int = 1) -> bool:
-    """Run what is missing; False when it was interrupted or a run failed."""
-    store = Store(ablation.folder / "results")
-    for variation in VARIATIONS:
-        runs, finished = ablation.runs(variation), store.finished()
-        todo = [run for run in runs if run.key not in finished]
-        console.print(f"{variation.words}: {len(todo)} of {len(runs)} runs to do", highlight=False)
-        context = runners.Context(
-            folder=ablation.folder,
-            suite=ablation.suite,
-            videos=ablation.videos,
-            cache=ablation.cache,
-            budget=varied(ablation.spent, variation),
-            provenance=ablation.told,
-        )
-        with progress_for(todo, jobs, console) as listener:
-            summary = execute(runs, finished, runners.make_runner, context, jobs=jobs, listener=listener)
-        for error in summary.failed.values():
-            console.print(error.strip().splitlines()[-1], style="red", highlight=False, markup=False)
-        if summary.interrupted:
-            console.print("Interrupted. Finished runs are kept; the same command goes on.")
-        if summary.interrupted or summary.failed:
-            return False
+    """Run what is missing, seed by seed, so that fewer seeds are a table too; False when stopped or a run failed."""
+    for seed in ablation.seeds:
+        for variation in VARIATIONS:
+            if not _vary(replace(ablation, seeds=(seed,)), variation, console, jobs):
+                return False
     return True
+
+
+def _vary(ablation: Ablation, variation: Variation, console: Console, jobs: int) -> bool:
+    """The runs of one variation."""
+    runs, finished = ablation.runs(variation), Store(ablation.folder / "results").finished()
+    if not (todo := [run for run in runs if run.key not in finished]):
+        return True
+    console.print(
+        f"{variation.words}, seed {ablation.seeds[0]}: {len(todo)} of {len(runs)} runs to do", highlight=False
+    )
+    context = runners.Context(
+        folder=ablation.folder,
+        suite=ablation.suite,
+        videos=ablation.videos,
+        cache=ablation.cache,
+        budget=varied(ablation.spent, variation),
+        provenance=ablation.told,
+    )
+    with progress_for(todo, jobs, console) as listener:
+        summary = execute(runs, finished, runners.make_runner, context, jobs=jobs, listener=listener)
+    for error in summary.failed.values():
+        console.print(error.strip().splitlines()[-1], style="red", highlight=False, markup=False)
+    if summary.interrupted:
+        console.print("Interrupted. Finished runs are kept; the same command goes on.")
+    return not (summary.interrupted or summary.failed)
 
 
 class Found(NamedTuple):

@@ -276,27 +276,29 @@ def to_bytes(video: Clips) -> UInt8[np.ndarray, "batch frames height width 3"]:
 
 
 def compression(reports: Sequence[Report]) -> str:
-    """Rate against PSNR of tokenizers (filled) and of codecs at their rates (hollow), as SVG for a page."""
+    """Rate against PSNR and SSIM of tokenizers (filled) and of codecs at their rates (hollow), as SVG for a page."""
+    return drawing("compression", 9.2, 3.8, rate_curves(reports), label="PSNR and SSIM against bits per pixel")
+
+
+def rate_curves(reports: Sequence[Report]) -> Callable[[Figure], None]:
+    """What paints rate against PSNR and SSIM."""
     points = [(point, point is report.point) for report in reports for point in (report.point, *report.others)]
     look = looks_of(list(dict.fromkeys(point.system for point, _ in points)))
+    measures: dict[str, Callable[[Point], float]] = {"PSNR in dB": lambda it: it.psnr, "SSIM": lambda it: it.ssim}
 
     def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        for system, style in look.items():
-            own = sorted((it.bits_per_pixel, it.psnr, filled) for it, filled in points if it.system == system)
-            rates, values, filled = zip(*own, strict=True)
-            axes.plot(
-                rates,
-                values,
-                color=style.color,
-                marker=style.marker,
-                markerfacecolor=style.color if filled[0] else "none",
-                label=system,
-            )
-        axes.set_xscale("log")
-        axes.set_xlabel("bits per pixel")
-        axes.set_ylabel("PSNR in dB")
-        axes.margins(x=0.15, y=0.15)
-        figure.legend(loc="outside upper center", ncols=min(4, len(look)))
+        panels = figure.subplots(1, len(measures))
+        for axes, (words, measure) in zip(panels, measures.items(), strict=True):
+            for system, style in look.items():
+                own = sorted((it.bits_per_pixel, measure(it), filled) for it, filled in points if it.system == system)
+                rates, values, filled = zip(*own, strict=True)
+                face = style.color if filled[0] else "none"
+                axes.plot(rates, values, color=style.color, marker=style.marker, markerfacecolor=face, label=system)
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_xlabel("bits per pixel")
+            axes.set_ylabel(words)
+            axes.margins(x=0.15, y=0.15)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(4, len(look)))
 
-    return drawing("compression", 6.4, 3.8, paint, label="PSNR against bits per pixel")
+    return paint
