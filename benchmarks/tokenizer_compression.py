@@ -103,7 +103,7 @@ def markdown(found: Sequence[Coded], told: Provenance, when: str, what: str) -> 
         f"A code costs {first.bits_per_code:.0f} bits, as in MAGVIT-v2: no entropy coder is assumed. Entropy of codes: "
         + ", ".join(f"{it.report.entropy_bits:.1f}" for it in found)
         + " bits. Codecs: the encoders' own presets, each clip by itself at the rate factor that comes closest; "
-        "headers are counted, containers not. At these sizes headers weigh much; 4:2:0 colour is part of the codecs' loss.",
+        "headers are counted, containers not. At these sizes headers weigh much, and 4:2:0 colour costs fidelity.",
         "",
         "**Too small to conclude:** clips of 24 x 24 px with fresh noise in every frame, a tokenizer of 8 channels "
         "trained for a minute without perceptual or adversarial loss. MAGVIT-v2 compares 720p video and lets "
