@@ -180,6 +180,7 @@ def test_every_protocol_runs(tmp_path, protocol):
     assert bool(result.weights) == (protocol != "knn")
 
 
+@pytest.mark.slow  # three trainings
 def test_a_tokenizer_is_measured_kept_and_used_by_the_pretraining(tmp_path):
     bench = Bench(tmp_path, system="videomamba_pico:lvmae")
     pretrained = bench.run("pretrain")

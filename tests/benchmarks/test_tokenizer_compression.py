@@ -33,6 +33,8 @@ def test_codecs_are_asked_for_the_tokenizers_rate_and_its_multiples_once(files, 
 
     monkeypatch.setattr(tokenizer_compression, "beside", beside)
     monkeypatch.setattr("benchmarks.protocols.reconstruction.beside", beside)
+    painted = []
+    monkeypatch.setattr(tokenizer_compression, "png", lambda *size_and_paint: painted.append(size_and_paint) or b"PNG")
     monkeypatch.setattr(codecs, "available", lambda codec: "" if codec == "x264" else f"{codec} is not here")
     found = measure(files, [torch.rand(2, 3, 16, 24, 24)])
     rate = 18 / (2 * 8 * 8)
@@ -45,7 +47,8 @@ def test_codecs_are_asked_for_the_tokenizers_rate_and_its_multiples_once(files, 
     assert "Too small to conclude" in text
     assert "commit abc" in text
     assert [it["file"] for it in json.loads(numbers.read_text())["tokenizers"]] == [it.name for it in files]
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.read_bytes() == b"PNG"
+    assert len(painted) == 1
 
 
 def test_a_file_without_a_seed_is_called_by_its_tokenizer(files):

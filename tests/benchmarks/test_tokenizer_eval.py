@@ -37,6 +37,7 @@ def file(tmp_path):
     return tmp_path / "t.safetensors"
 
 
+@pytest.mark.slow
 def test_a_file_is_measured_on_clips_of_every_task_and_the_result_names_its_weights(tmp_path, file):
     told = evaluate_tokenizer(request(tmp_path, checkpoint=file, limit=2))
     assert (told.result.n_evaluated, told.reason) == (4, "")
@@ -86,6 +87,7 @@ def test_a_missing_file_is_named(tmp_path):
         evaluate_tokenizer(request(tmp_path, checkpoint=tmp_path / "no.safetensors"))
 
 
+@pytest.mark.slow
 def test_unread_videos_mean_no_headline_unless_they_are_tolerated(tmp_path, file, monkeypatch):
     found = tokenizer_eval.Gallery.some
     monkeypatch.setattr(tokenizer_eval.Gallery, "some", lambda *it: (found(*it)[0], ["a.mp4: damaged"]))

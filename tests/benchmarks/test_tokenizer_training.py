@@ -51,7 +51,7 @@ def test_a_minute_of_training_beats_the_mean_frame_on_clips_it_has_not_seen(tmp_
     assert sum(row["reconstruction"] for row in last) < sum(row["blank_loss"] for row in last)
 
 
-@pytest.mark.parametrize("tubelet", [(2, 8, 8), (1, 8, 8), (2, 16, 16), (4, 4, 4)], ids=str)
+@pytest.mark.parametrize("tubelet", [(1, 8, 8), (2, 16, 16)], ids=str)
 def test_a_fitted_tokenizer_has_one_code_per_token_and_keeps_half(tubelet):
     clip = replace(Lesson().clip, num_frames=16, img_size=4 * tubelet[1])
     fitted = Lesson(overrides={"channels": 4}).fitted(tubelet, clip)
