@@ -43,8 +43,8 @@ RESULTS = Path(__file__).parent / "results"
 NAME, SYSTEM, OBJECTIVE, PROTOCOL = "lvmae-ablation", "vit_pico", "lvmae", "attentive"
 RANDOM_ROW, PRETRAINED_ROW = Row(SYSTEM, "random", False), Row(SYSTEM, OBJECTIVE, False)
 TASKS = ("motion", "order")
-# Three seeds in 15 minutes of one core: less than the quick budget in every respect. The rate of the probe was chosen by
-# trial on random weights: 160 steps at it reach what 300 steps at the quick budget's reach.
+# Three seeds in 15 minutes of one core: less than the quick budget in every respect. The rate of the probe was chosen
+# by trial on random weights: 160 steps at it reach what 300 steps at the quick budget's reach.
 STEPS, BATCH, CODE_STEPS, PROBE_STEPS, PROBE_LRS = 120, 16, 220, 160, (1.2e-2,)
 
 
