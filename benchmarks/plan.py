@@ -19,9 +19,9 @@ from zoo.card import ClipSpec
 from zoo.objectives.matrix import TITLES
 
 # Efforts in steps of fine-tuning, for the order of runs and the time left; nothing else depends on them.
-PRETRAIN_STEP = {"mae": 0.6, "lvmae": 1.0, "umt": 0.7, "vjepa": 1.3, "self_distillation": 1.3}
+PRETRAIN_STEP = {"mae": 0.6, "lvmae": 2.5, "umt": 0.7, "vjepa": 1.3, "self_distillation": 1.3}
 TEACHER_STEP = {STILLS: 0.3, EVERYTHING: 0.7}
-TOKENIZER_STEP = 0.6
+TOKENIZER_STEP = 0.7
 TEACHER_SEED = 0  # students of every seed have one teacher
 BAG_STEP = 0.3
 PROBE_WORK = 20.0

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from backbones.tokenizer import Tokenizer
-from benchmarks.evaluation import Request, allowed_failures
+from benchmarks.evaluation import RECONSTRUCTION, Request, allowed_failures
 from benchmarks.gallery import SOME, Gallery, in_unit_range
 from benchmarks.plan import plain
 from benchmarks.protocols.common import begun
@@ -26,7 +26,6 @@ from zoo.tokenizers import create_tokenizer, tokenizer_of
 from zoo.training.features import device_of
 from zoo.weight_cache import digests
 
-RECONSTRUCTION = "reconstruction"
 # What the protocol looks at; anything else of a request would be ignored without a word.
 TAKEN = (
     "name", "suite", "data", "task", "split", "checkpoint", "pretrained", "protocol", "batch_size", "hardware", "seed",

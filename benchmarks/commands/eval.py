@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from benchmarks.evaluate import evaluate
-    from benchmarks.evaluation import resolve
+    from benchmarks.evaluation import RECONSTRUCTION, resolve
     from benchmarks.protocol_text import protocol_table
     from zoo.training.fit import is_first_process
 
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise unknown("decoder", arguments.decoder, ("pyav", "decord"))
     request = request_of(arguments)
     request.hardware.check()
-    if request.protocol == "reconstruction":
+    if request.protocol == RECONSTRUCTION:
         return _reconstruct(request)
     first = is_first_process()
     # What goes into a pipe or a file must keep every entry on one line.

@@ -206,7 +206,8 @@ class LVMAE(Objective):
             # What comes back of the true codes: no prediction can look better.
             panels["tokenizer"] = self.tokenizer.reconstruct(self.encode(batch.video).codes).clamp(0, 1)
         panels["predicted"], note = self._predicted(batch.video, draw)
-        text = f"LVMAE, strategy {self.masking.strategy}: the decoder predicts the decoded tokens alone. {note}"
+        kept = "Tokenizer: what comes back of the true codes. " if self.codes is not None else ""
+        text = f"LVMAE, strategy {self.masking.strategy}: the decoder predicts the decoded tokens alone. {kept}{note}"
         return Picture(panels, text)
 
     def _predicted(self, video: Clips, draw: Draw) -> tuple[Clips, str]:
