@@ -267,7 +267,7 @@ def markdown(ablation: Ablation, found: Mapping[Variation | None, Found], when: 
     for (variation, task), test in tests(found, names).items():
         said = f"{signed(test.difference.value)} points on {task}, {p_words(test.p_value)}"
         lines.append(f"- {variation.words} against {RIVALS[variation].words}: {said}.")
-    return "\n".join([*lines, "", *notes(ablation, found), "", *_settings(ablation, when), ""])
+    return "\n".join([*lines, "", *notes(ablation, found), "", *_settings(ablation, found, when), ""])
 
 
 def _words(cell: Cell) -> str:
@@ -305,7 +305,14 @@ def tokenizers(ablation: Ablation) -> list[Result]:
     return [finished[run.key] for run in runs if run.key in finished]
 
 
-def _settings(ablation: Ablation, when: str) -> list[str]:
+def commits(ablation: Ablation, found: Mapping[Variation | None, Found]) -> list[str]:
+    """Versions of the code that made the numbers; a run that was stopped may go on under a later one."""
+    results = [it for row in found.values() for cell in row.cells.values() for it in cell.results]
+    results += [it for row in found.values() for it in row.pretraining] + tokenizers(ablation)
+    return sorted({it.commit or "outside a checkout" for it in results})
+
+
+def _settings(ablation: Ablation, found: Mapping[Variation | None, Found], when: str) -> list[str]:
     """Where the numbers come from."""
     told, chosen = ablation.told, ablation.spent.pretrain[OBJECTIVE]
     recipe, lesson = chosen.recipe, lvmae_of(ablation.spent).tokenizer.recipe
@@ -314,7 +321,8 @@ def _settings(ablation: Ablation, when: str) -> list[str]:
     return [
         f"Pretraining: {recipe.steps} steps of {recipe.global_batch} clips of {longer} times the evaluated length; "
         f"tokenizers: {lesson.steps} steps of {lesson.global_batch}. Every setting is in the JSON.",
-        f"{when}; {told.device}; {versions}; commit {told.commit}. `{told.command}`",
+        f"{when}; {told.device}; {versions}; written at commit {told.commit}, runs at "
+        f"{', '.join(commits(ablation, found))}. `{told.command}`",
     ]
 
 
@@ -325,6 +333,7 @@ def plain(ablation: Ablation, found: Mapping[Variation | None, Found], when: str
         "name": NAME,
         "when": when,
         **asdict(ablation.told),
+        "commits_of_runs": commits(ablation, found),
         "suite": ablation.suite.name,
         "protocol": PROTOCOL,
         "seeds": list(ablation.seeds),

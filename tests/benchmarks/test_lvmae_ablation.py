@@ -1,6 +1,7 @@
 import io
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,7 +91,9 @@ def test_the_table_has_the_mean_and_spread_of_the_seeds_and_tests_against_the_ri
     better = Variation("learned", "fsq_code")
     found[better] = Found(dict.fromkeys(TASKS, cell(0.9)), ())
     found[better].cells["shade"].per_seed.update({0: 0.8, 1: 1.0})
-    monkeypatch.setattr(ablation, "tokenizers", lambda _: [])
+    monkeypatch.setattr(
+        ablation, "tokenizers", lambda _: [SimpleNamespace(commit="fed", metrics={"psnr": Interval(9, 9, 9)})]
+    )
     text = ablation.markdown(made, found, "today")
     assert "| learned | codes | 90.0 ± 14.1 (80.0, 100.0) |" in text
     assert "| random weights | – | 20.0 ± 0.0 (20.0, 20.0) |" in text
@@ -98,7 +101,7 @@ def test_the_table_has_the_mean_and_spread_of_the_seeds_and_tests_against_the_ri
     assert "learned, pixels against learned, codes: −40.0 points" in text
     assert "Too small to conclude" in text
     assert "a processor" in text
-    assert "commit abc" in text
+    assert "written at commit abc, runs at fed." in text
     assert len(ablation.tests(found, TASKS)) == len(RIVALS) * len(TASKS)
 
 
