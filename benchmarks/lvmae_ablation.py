@@ -238,6 +238,24 @@ def tests(found: Mapping[Variation | None, Found], tasks: Sequence[str]) -> dict
     return corrected(raw)
 
 
+def differences(found: Mapping[Variation | None, Found], variation: Variation, task: str) -> list[float]:
+    """Accuracy above the rival's, seed by seed."""
+    mine, theirs = (found[it].cells[task].per_seed for it in (variation, RIVALS[variation]))
+    return [value - theirs[seed] for seed, value in mine.items()]
+
+
+def _below(found: Mapping[Variation | None, Found], task: str) -> str:
+    """What to say of a task on which every pretraining is worse than none; "" otherwise."""
+    means = {it: statistics.mean(row.cells[task].per_seed.values()) for it, row in found.items()}
+    blank = means.pop(None)
+    if max(means.values()) >= blank:
+        return ""
+    return (
+        f"On {task} **every pretrained row is below random weights** ({percent(blank)} %): so short a pretraining "
+        "spoils what a probe can read of this network."
+    )
+
+
 def spread(values: Sequence[float]) -> str:
     """Mean and standard deviation in percent."""
     deviation = f" ± {percent(statistics.stdev(values))}" if len(values) > 1 else ""
@@ -263,10 +281,20 @@ def markdown(ablation: Ablation, found: Mapping[Variation | None, Found], when: 
         head = ["random weights", "–"] if variation is None else variation.words.split(", ")
         explained = f"{percent(row.explained, 2)} %" if row.pretraining else "–"
         lines.append("| " + " | ".join([*head, *cells, explained]) + " |")
-    lines += ["", "Against their rivals, on the same videos and seeds (sign-flip tests by scene, Holm over all):", ""]
+    lines += ["", "Against their rivals, on the same videos, in points (per seed in brackets):", ""]
+    steady = 0
     for (variation, task), test in tests(found, names).items():
-        said = f"{signed(test.difference.value)} points on {task}, {p_words(test.p_value)}"
+        each = differences(found, variation, task)
+        said = f"{signed(test.difference.value)} on {task} ({', '.join(map(signed, each))}), {p_words(test.p_value)}"
         lines.append(f"- {variation.words} against {RIVALS[variation].words}: {said}.")
+        steady += min(each) > 0 or max(each) < 0
+    lines += [
+        "",
+        f"The p-values (sign-flip tests by scene, Holm over all) are about the choice of videos alone, for these "
+        f"{seeds} seeds; another seed may move a row by more. {steady} of {len(RIVALS) * len(names)} differences have one "
+        f"sign under all seeds, and by chance {len(RIVALS) * len(names) / 2 ** (seeds - 1):.1g} would.",
+        *[sentence for name in names if (sentence := _below(found, name))],
+    ]
     return "\n".join([*lines, "", *notes(ablation, found), "", *_settings(ablation, found, when), ""])
 
 

@@ -97,8 +97,12 @@ def test_the_table_has_the_mean_and_spread_of_the_seeds_and_tests_against_the_ri
     text = ablation.markdown(made, found, "today")
     assert "| learned | codes | 90.0 ± 14.1 (80.0, 100.0) |" in text
     assert "| random weights | – | 20.0 ± 0.0 (20.0, 20.0) |" in text
-    assert "learned, codes against random, codes: +40.0 points on shade, p < 0.001" in text
-    assert "learned, pixels against learned, codes: −40.0 points" in text
+    assert "learned, codes against random, codes: +40.0 on shade (+30.0, +50.0), p < 0.001" in text
+    assert "learned, pixels against learned, codes: −40.0 on shade (−30.0, −50.0)" in text
+    assert "4 of 10 differences have one sign under all seeds, and by chance 5 would" in text
+    assert "below random weights" not in text
+    found[None] = Found({"shade": cell(0.95), "drift": cell(0.4)}, ())
+    assert "On shade **every pretrained row is below random weights** (95.0 %)" in ablation.markdown(made, found, "")
     assert "Too small to conclude" in text
     assert "a processor" in text
     assert "written at commit abc, runs at fed." in text
