@@ -271,7 +271,8 @@ def markdown(ablation: Ablation, found: Mapping[Variation | None, Found], when: 
         "",
         f"`{SYSTEM}` on the suite `{ablation.suite.name}`, attentive probes on frozen features; accuracy in percent, "
         f"mean ± standard deviation over {seeds} seeds (per seed in brackets). Explained: share of the best constant "
-        "guess's loss that predictions save in the last steps; it compares within a target alone.",
+        "guess's loss that predictions save in the last steps; it compares within a target alone, and below zero they are worse "
+        "than that guess, which knows the batch.",
         "",
         "| decoded tokens | target | " + " | ".join(names) + " | explained |",
         "|---|---|" + "--:|" * (len(names) + 1),
@@ -290,9 +291,9 @@ def markdown(ablation: Ablation, found: Mapping[Variation | None, Found], when: 
         steady += min(each) > 0 or max(each) < 0
     lines += [
         "",
-        f"The p-values (sign-flip tests by scene, Holm over all) are about the choice of videos alone, for these "
-        f"{seeds} seeds; another seed may move a row by more. {steady} of {len(RIVALS) * len(names)} differences have one "
-        f"sign under all seeds, and by chance {len(RIVALS) * len(names) / 2 ** (seeds - 1):.1g} would.",
+        "The p-values (sign-flip tests by scene, Holm over all) are about the choice of videos alone, for these "
+        f"{seeds} seeds; another seed may move a row by more. {steady} of {len(RIVALS) * len(names)} differences have "
+        f"one sign under all seeds, and by chance {len(RIVALS) * len(names) / 2 ** (seeds - 1):g} would.",
         *[sentence for name in names if (sentence := _below(found, name))],
     ]
     return "\n".join([*lines, "", *notes(ablation, found), "", *_settings(ablation, found, when), ""])
