@@ -271,8 +271,8 @@ def markdown(ablation: Ablation, found: Mapping[Variation | None, Found], when: 
         "",
         f"`{SYSTEM}` on the suite `{ablation.suite.name}`, attentive probes on frozen features; accuracy in percent, "
         f"mean ± standard deviation over {seeds} seeds (per seed in brackets). Explained: share of the best constant "
-        "guess's loss that predictions save in the last steps; it compares within a target alone, and below zero they are worse "
-        "than that guess, which knows the batch.",
+        "guess's loss that predictions save in the last steps; it compares within a target alone, and below zero they "
+        "are worse than that guess, which knows the batch.",
         "",
         "| decoded tokens | target | " + " | ".join(names) + " | explained |",
         "|---|---|" + "--:|" * (len(names) + 1),
