@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from backbones.contract import Backbone, Features, Grid, clip_sides
+from backbones.importance import AdaptiveTokenizer, ImportanceScorer
 from backbones.magvit_layers import AdaptiveNorm, Form, Step, Up, down, res_blocks
 from backbones.quantizers import FSQ, LFQ, Quantizer
 from backbones.tokenizer import Codes, Tokenizer
@@ -332,7 +333,8 @@ def magvit(
     causal: bool = True,
     norm: str = "group_per_frame",
     version: int = 2,
-) -> Magvit:
+    keep_tokens: int | None = None,
+) -> Magvit | AdaptiveTokenizer:
     """A tokenizer.
 
     Args:
@@ -345,6 +347,7 @@ def magvit(
         causal: see the past only.
         norm: "group_per_frame" or "group".
         version: 1 or 2.
+        keep_tokens: learn which codes matter, from as many of a clip in training; None for a tokenizer without scorer.
 
     Raises:
         ValueError: for what makes no network.
@@ -358,7 +361,10 @@ def magvit(
         norm=norm,
         version=version,
     )
-    return Magvit(form, FSQ(levels) if levels else LFQ(bits))
+    made = Magvit(form, FSQ(levels) if levels else LFQ(bits))
+    if keep_tokens is None:
+        return made
+    return AdaptiveTokenizer(made, ImportanceScorer(made.tubelet, causal=causal), keep_tokens=keep_tokens)
 
 
 # Open-MAGVIT2's configurations. An image network's norms are of one frame in any case: its clips are stills.

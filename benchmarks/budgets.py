@@ -1,11 +1,12 @@
 """How much of everything a comparison spends: complete settings by name, nothing inherited from anywhere."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.objectives import (
     EVERYTHING,
     STILLS,
+    Lvmae,
     Mae,
     Options,
     Pretraining,
@@ -15,6 +16,7 @@ from benchmarks.objectives import (
     Vjepa,
 )
 from benchmarks.protocols import attentive_probe, finetune, knn, linear_probe
+from benchmarks.tokenizer_training import PICO, Lesson
 from zoo.data.transforms import Augment
 from zoo.objectives.matrix import OBJECTIVES
 from zoo.recipes.recipe import Recipe
@@ -73,6 +75,7 @@ class Budget:
 
 
 STILL_TEACHER = "vit_still_pico"
+CODES = "codes"  # among the efforts of teachers: that of the tokenizer
 SMALLER_DIM = 32  # width of the teacher of self-distillation; the small members have 64
 
 
@@ -111,6 +114,11 @@ def _classify_recipe(effort: Effort, batch: int) -> Recipe:
     )
 
 
+def _tokenizer_recipe(effort: Effort) -> Recipe:
+    """That of the embedded clips, at another length."""
+    return replace(PICO, steps=effort.steps, base_lr=effort.lr, warmup_steps=max(1, effort.steps // 20))
+
+
 def _objectives(efforts: Mapping[str, Effort], teachers: Mapping[str, Effort], batch: int) -> dict[str, Pretraining]:
     """Every objective at the size of the small members."""
     stills = Teacher(
@@ -122,8 +130,22 @@ def _objectives(efforts: Mapping[str, Effort], teachers: Mapping[str, Effort], b
         lessons=EVERYTHING,
         recipe=_classify_recipe(teachers[EVERYTHING], batch),
     )
+    codes = Lesson(recipe=_tokenizer_recipe(teachers[CODES]))
     options: dict[str, Options] = {
         "mae": Mae(mask_ratio=0.75, mask="tube", decoder_dim=32, decoder_depth=1, decoder_heads=2),
+        # Mask ratio and decoder are those of the row of MAE, so that the two differ in what is decoded, what of it is
+        # predicted, and the length of the clips. LVMAE's ratio of 0.9 would leave one of nine places of these clips.
+        "lvmae": Lvmae(
+            tokenizer=codes,
+            longer=2,
+            mask_ratio=0.75,
+            target="fsq_code",
+            strategy="learned",
+            share=0.15,
+            decoder_dim=32,
+            decoder_depth=1,
+            decoder_heads=2,
+        ),
         "umt": Umt(teacher=stills, mask_ratio=0.75, mask="attention", num_layers=2),
         "vjepa": Vjepa(truncation="tube", predictor_dim=32, predictor_depth=2, predictor_heads=2, momentum=0.99),
         "self_distillation": SelfDistillation(teacher=smaller),
@@ -201,7 +223,11 @@ BUDGETS = {
     "smoke": _budget(
         "smoke",
         pretrain=_same(6, 8e-3),
-        teachers={STILLS: Effort(steps=6, lr=8e-3), EVERYTHING: Effort(steps=6, lr=8e-3)},
+        teachers={
+            STILLS: Effort(steps=6, lr=8e-3),
+            EVERYTHING: Effort(steps=6, lr=8e-3),
+            CODES: Effort(steps=6, lr=0.256),
+        },
         finetune_effort=Effort(steps=6, lr=8e-3),
         batch=16,
         probe_steps=15,
@@ -210,8 +236,17 @@ BUDGETS = {
     ),
     "quick": _budget(
         "quick",
-        pretrain={**_same(240, 20e-3), "mae": Effort(steps=240, lr=12e-3), "vjepa": Effort(steps=240, lr=8e-3)},
-        teachers={STILLS: Effort(steps=300, lr=8e-3), EVERYTHING: Effort(steps=400, lr=20e-3)},
+        pretrain={
+            **_same(240, 20e-3),
+            "mae": Effort(steps=240, lr=12e-3),
+            "lvmae": Effort(steps=240, lr=12e-3),
+            "vjepa": Effort(steps=240, lr=8e-3),
+        },
+        teachers={
+            STILLS: Effort(steps=300, lr=8e-3),
+            EVERYTHING: Effort(steps=400, lr=20e-3),
+            CODES: Effort(steps=400, lr=0.256),
+        },
         finetune_effort=Effort(steps=120, lr=20e-3),
         batch=32,
         probe_steps=300,
@@ -220,7 +255,11 @@ BUDGETS = {
     "full": _budget(
         "full",
         pretrain=_same(4000, 8e-3),
-        teachers={STILLS: Effort(steps=3000, lr=8e-3), EVERYTHING: Effort(steps=1500, lr=8e-3)},
+        teachers={
+            STILLS: Effort(steps=3000, lr=8e-3),
+            EVERYTHING: Effort(steps=1500, lr=8e-3),
+            CODES: Effort(steps=4000, lr=0.256),
+        },
         finetune_effort=Effort(steps=1500, lr=8e-3),
         batch=64,
         probe_steps=1000,

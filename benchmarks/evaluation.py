@@ -25,6 +25,7 @@ from zoo.weight_cache import digests
 
 AS_IS, LOW_SHOT = "as_is", "low_shot"
 EVALUATIONS = (AS_IS, *PROTOCOLS, LOW_SHOT)
+RECONSTRUCTION = "reconstruction"  # of tokenizers, see `benchmarks.tokenizer_eval`
 # Protocols whose head looks at all tokens, and those that give classes alone.
 ATTENTIVE, FOR_CLASSES = ("attentive", "attentive4", LOW_SHOT), ("knn", LOW_SHOT)
 
@@ -240,7 +241,7 @@ def resolve(request: Request, *, progress: bool = False, writes: bool = False) -
     """
     for what, name, valid in (("protocol", request.protocol, EVALUATIONS), ("budget", request.budget, BUDGETS)):
         if name not in valid:
-            raise unknown(what, name, valid)
+            raise unknown(what, name, [*valid, *([RECONSTRUCTION] if what == "protocol" else [])])
     if request.share and request.protocol != LOW_SHOT:
         raise RequestError(f"--share is for --protocol {LOW_SHOT}, not for {request.protocol!r}")
     _check_hardware(request)

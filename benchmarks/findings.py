@@ -31,6 +31,8 @@ def findings(table: Table, *, budget: str) -> list[Finding]:
         *_gains(table, budget),
         *_explained(table, budget),
         *_teachers(table),
+        *_tokenizers(table),
+        *_longer(table),
         *_guards(table),
         *_growth(table),
         *_caveats(table),
@@ -182,6 +184,53 @@ def _teachers(table: Table) -> list[Finding]:
         )
         found.append(Finding("plain", f"Teacher of {role}", text))
     return found
+
+
+def _tokenizers(table: Table) -> list[Finding]:
+    """How well the codes that were predicted describe a clip, tokenizer by tokenizer, over its seeds."""
+    by_kind: dict[tuple[str, str, str], list[Result]] = {}
+    for it in table.tokenizers:
+        key = (it.details["role"], it.identity.system, it.identity.settings_hash)
+        by_kind.setdefault(key, []).append(it)
+    found = []
+    for (role, name, _), results in by_kind.items():
+        clip, means = results[0].settings["clip"], _means(results)
+        text = (
+            f"`{name}` was trained without labels on the training clips of all tasks, {clip['num_frames']} frames at a "
+            f"time, then frozen. On test clips: PSNR {means['psnr']:.1f} dB (the mean frame: {means['blank_psnr']:.1f} "
+            f"dB), SSIM {means['ssim']:.2f}, {means['bits_per_pixel']:.3f} bits per pixel, "
+            f"{percent(means['codebook_usage'])} % of {results[0].details['codebook_size']:,} codes used, "
+            f"{means['entropy_bits']:.1f} of {means['bits_per_code']:.0f} bits of entropy. Weights: "
+            + _listed([f"`{it.details['hash'].split()[-1]}`" for it in results])
+            + "."
+        )
+        found.append(Finding("plain", f"Tokenizer of {role}", text))
+    return found
+
+
+def _means(results: Sequence[Result]) -> dict[str, float]:
+    """Each metric's mean over results."""
+    return {name: sum(it.metrics[name].value for it in results) / len(results) for name in results[0].metrics}
+
+
+def _longer(table: Table) -> list[Finding]:
+    """Systems whose pretraining saw longer clips than the others'."""
+    lengths = {
+        row: (results[0].settings["clip"]["num_frames"], table.clip_frames.get(row.system))
+        for row, results in table.pretraining.items()
+    }
+    entries = [
+        f"`{row.name}` was pretrained on clips of {seen} frames and is evaluated on {own}"
+        for row, (seen, own) in lengths.items()
+        if own is not None and seen != own
+    ]
+    if not entries:
+        return []
+    text = (
+        f"{'; '.join(entries)}, as its random-weights twin. Videos with fewer frames than a clip repeat some; learned "
+        f"positions in time are interpolated."
+    )
+    return [Finding("plain", "Longer clips in pretraining", text)]
 
 
 def _by_system(entries: dict[str, list[str]]) -> str:

@@ -31,8 +31,22 @@ def metric_words(task: Task) -> str:
     return {"mean_class": "mean of classes, ", "recall5": "recall at 5, "}.get(task.metric, "")
 
 
+UNITS = {
+    "psnr": "dB",
+    "blank_psnr": "dB",
+    "ssim": "",
+    "bits_per_pixel": "",
+    "entropy_bits": "bits per code",
+    "bits_per_code": "",
+    "lpips": "",
+    "rfvd": "",
+}  # of numbers that are no shares and have no interval
+
+
 def number_words(name: str, interval: Interval) -> str:
-    """A metric with the ends of its interval: a share in percent, an error as it is."""
+    """A metric with the ends of its interval: a share in percent, anything else as it is."""
+    if name in UNITS:
+        return f"{interval.value:.4g} {UNITS[name]}".rstrip()
     if name == "mse":
         return f"{interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g})"
     return f"{percent(interval.value, 2)} % ({percent(interval.low, 2)} to {percent(interval.high, 2)})"

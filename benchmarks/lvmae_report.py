@@ -6,7 +6,7 @@ of 15 %; that is the claim that gets a verdict.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from benchmarks.figures import drawing, looks_of
+from benchmarks.figures import drawing, looks_of, png
 from benchmarks.lvmae_memory import BUDGETS, FRAMES, MIB, Row, Setting, decoder_activations, rows
 from benchmarks.report import TEMPLATES, number, replace_file
 from benchmarks.session import RequestError
@@ -77,7 +77,13 @@ def verdicts(found: Sequence[Measured]) -> list[str]:
 
 
 def drawn(found: Sequence[Measured]) -> str:
-    """Memory and decoder GFLOPs against frames, a line for each budget."""
+    """Memory and decoder GFLOPs against frames, a line for each budget, as SVG for a page."""
+    label = "Memory and operations of the decoder against the number of frames"
+    return drawing("lvmae", 10.0, 3.6, curves(found), label=label)
+
+
+def curves(found: Sequence[Measured]) -> Callable[[Figure], None]:
+    """What paints them."""
     budgets = sorted({one.row.budget for one in found}, reverse=True)
     look = looks_of([f"{budget:.0%}" for budget in budgets])
     panels = (
@@ -100,14 +106,15 @@ def drawn(found: Sequence[Measured]) -> str:
             axes.set_xticks(sorted({one.row.frames for one in found}))
         figure.legend(*drawn[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(budgets))
 
-    return drawing("lvmae", 10.0, 3.6, paint, label="Memory and operations of the decoder against the number of frames")
+    return paint
 
 
 def write(found: Sequence[Measured], folder: Path) -> list[Path]:
-    """Write the report as markdown, JSON and HTML; it is made anew each time."""
+    """Write the report as markdown, JSON and HTML, and its curves as PNG; it is made anew each time."""
     body = table(found)
     lines = ["# LVMAE: what the decoder budget saves", "", "| " + " | ".join(HEAD) + " |", "|--:" * len(HEAD) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in body] + [""]
+    lines += ["![Memory and GFLOPs against the number of frames](lvmae-memory.png)", ""]
     lines += [f"- {sentence}." for sentence in verdicts(found)] + ["", *NOTES, ""]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
@@ -128,7 +135,9 @@ def write(found: Sequence[Measured], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         replace_file(folder / name, text)
-    return [folder / name for name in texts]
+    picture = folder / "lvmae-memory.png"
+    picture.write_bytes(png(10.0, 3.6, curves(found)))
+    return [*(folder / name for name in texts), picture]
 
 
 def lengths_of(given: Mapping[str, Any]) -> tuple[int, ...]:

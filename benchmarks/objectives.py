@@ -1,17 +1,21 @@
 """The objectives of a comparison: their settings at the size of a suite, and how each is built for a system."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from backbones.contract import Backbone
 from backbones.frames import FrameTeacher
 from backbones.layers import Flavor
+from backbones.tokenizer import Tokenizer
 from benchmarks.suite import Suite
+from benchmarks.tokenizer_training import Lesson
 from zoo.card import ClipSpec
+from zoo.decoder_masks import Budget, DecoderMasking
 from zoo.ema import LinearMomentum
 from zoo.model import VideoModel
 from zoo.objectives.contract import Objective
+from zoo.objectives.lvmae import lvmae_for
 from zoo.objectives.mae import PixelTarget, mae_for
 from zoo.objectives.matrix import mask_for
 from zoo.objectives.self_distillation import self_distillation_for
@@ -90,6 +94,34 @@ class Mae:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lvmae:
+    """Options of masked autoencoding of long clips with a small decoder.
+
+    Attributes:
+        tokenizer: makes the targets and learns which tokens matter; trained first, once per seed.
+        longer: frames of a clip over those of the clips that the student is evaluated on. Videos with fewer frames than
+            a clip repeat some.
+        mask_ratio: fraction of tokens that the encoder does not see, in tubes.
+        target: see `zoo.objectives.lvmae.LVMAE`.
+        strategy: how the decoded tokens are chosen, see `zoo.decoder_masks`.
+        share: of all tokens that is decoded.
+        decoder_dim: width of the decoder.
+        decoder_depth: its blocks.
+        decoder_heads: its heads.
+    """
+
+    tokenizer: Lesson
+    longer: int
+    mask_ratio: float
+    target: str
+    strategy: str
+    share: float
+    decoder_dim: int
+    decoder_depth: int
+    decoder_heads: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Umt:
     """Options of the alignment with an unmasked teacher.
 
@@ -139,7 +171,7 @@ class SelfDistillation:
     teacher: Teacher
 
 
-Options = Mae | Umt | Vjepa | SelfDistillation
+Options = Mae | Lvmae | Umt | Vjepa | SelfDistillation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +192,16 @@ class Pretraining:
         return self.options.teacher if isinstance(self.options, Umt | SelfDistillation) else None
 
     @property
+    def tokenizer(self) -> Lesson | None:
+        """How the tokenizer is trained whose codes are predicted, if any are."""
+        return self.options.tokenizer if isinstance(self.options, Lvmae) else None
+
+    def clip(self, evaluated: ClipSpec) -> ClipSpec:
+        """The clips of the pretraining of a student that is evaluated on other ones."""
+        longer = self.options.longer if isinstance(self.options, Lvmae) else 1
+        return replace(evaluated, num_frames=longer * evaluated.num_frames)
+
+    @property
     def needs_labels(self) -> bool:
         """Whether the objective itself learns from labels."""
         return isinstance(self.options, SelfDistillation)
@@ -174,6 +216,7 @@ class Setting(NamedTuple):
         pretraining: recipe and options.
         num_classes: of all tasks together, for objectives that learn from labels.
         teacher: the trained teacher; None for objectives without.
+        tokenizer: the trained tokenizer; None for objectives without.
     """
 
     student: Backbone
@@ -181,12 +224,14 @@ class Setting(NamedTuple):
     pretraining: Pretraining
     num_classes: int
     teacher: VideoModel | None = None
+    tokenizer: Tokenizer | None = None
 
 
 def build(setting: Setting) -> Objective:
     """The objective of a setting."""
     makers: dict[type, Callable[[Setting, Any], Objective]] = {
         Mae: _mae,
+        Lvmae: _lvmae,
         Umt: _umt,
         Vjepa: _vjepa,
         SelfDistillation: _self_distillation,
@@ -253,4 +298,25 @@ def _mae(setting: Setting, options: Mae) -> Objective:
         decoder_depth=options.decoder_depth,
         decoder_heads=options.decoder_heads,
         target=PixelTarget(mean=clip.mean, std=clip.std),
+    )
+
+
+def _lvmae(setting: Setting, options: Lvmae) -> Objective:
+    if setting.tokenizer is None:
+        raise ValueError("Lvmae needs a trained tokenizer")
+    clip = setting.clip
+    return lvmae_for(
+        setting.student,
+        setting.tokenizer,
+        clip.img_size,
+        clip.num_frames,
+        target=options.target,
+        mask_ratio=options.mask_ratio,
+        masking=DecoderMasking(strategy=options.strategy, budget=Budget(total=options.share)),
+        pixels=PixelTarget(mean=clip.mean, std=clip.std),
+        decoder={
+            "width": options.decoder_dim,
+            "depth": options.decoder_depth,
+            "num_heads": options.decoder_heads,
+        },
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from backbones.meta import meta_device
 from benchmarks.budgets import Budget
 from benchmarks.execute import Run
 from benchmarks.lessons import Lessons
@@ -13,12 +14,14 @@ from benchmarks.protocols.control import BAG_OF_FRAMES, FIRST_FRAME
 from benchmarks.results import RANDOM, Identity, Kind, digest
 from benchmarks.suite import Suite, Task, Videos
 from benchmarks.systems import System
+from benchmarks.tokenizer_training import Lesson
 from zoo.card import ClipSpec
 from zoo.objectives.matrix import TITLES
 
 # Efforts in steps of fine-tuning, for the order of runs and the time left; nothing else depends on them.
-PRETRAIN_STEP = {"mae": 0.6, "umt": 0.7, "vjepa": 1.3, "self_distillation": 1.3}
+PRETRAIN_STEP = {"mae": 0.6, "lvmae": 2.5, "umt": 0.7, "vjepa": 1.3, "self_distillation": 1.3}
 TEACHER_STEP = {STILLS: 0.3, EVERYTHING: 0.7}
+TOKENIZER_STEP = 0.7
 TEACHER_SEED = 0  # students of every seed have one teacher
 BAG_STEP = 0.3
 PROBE_WORK = 20.0
@@ -49,11 +52,18 @@ def plan(comparison: Comparison) -> list[Run]:
     """Every run, those first that others wait for and that take longest.
 
     Each system is pretrained once per seed; each task is evaluated from these weights and, once per architecture, from
-    random ones; the controls run on every task, for the first seed alone.
+    random ones. Teachers are trained once, tokenizers once per seed, for all systems that take the same one. The
+    controls run on every task, for the first seed alone.
     """
+    coded = {
+        (one, seed): run
+        for one in comparison.systems
+        for seed in comparison.seeds
+        if (run := _tokenize(comparison, one, seed)) is not None
+    }
     taught = {one: run for one in comparison.systems if (run := _teach(comparison, one)) is not None}
     pretraining = {
-        (one, seed): _pretrain(comparison, one, seed, taught.get(one))
+        (one, seed): _pretrain(comparison, one, seed, coded.get((one, seed)) or taught.get(one))
         for one in comparison.systems
         if one.pretrained
         for seed in comparison.seeds
@@ -70,7 +80,7 @@ def plan(comparison: Comparison) -> list[Run]:
         for task in comparison.suite.tasks
         for make in (_bag_of_frames, _first_frame)
     ]
-    teachers = {run.key: run for run in taught.values()}
+    teachers = {run.key: run for run in (*coded.values(), *taught.values())}
     return [*teachers.values(), *pretraining.values(), *evaluations, *controls]
 
 
@@ -149,19 +159,54 @@ def teacher_clip(suite: Suite, one: System, teacher: Teacher) -> ClipSpec:
     return replace(clip, num_frames=1, stride=1) if teacher.lessons == STILLS else clip
 
 
-def _pretrain(comparison: Comparison, one: System, seed: int, teacher: Run | None) -> Run:
+def _tokenize(comparison: Comparison, one: System, seed: int) -> Run | None:
+    """The training of the tokenizer whose codes a system predicts, if its objective has one."""
+    chosen = comparison.budget.pretrain[one.objective].tokenizer if one.pretrained else None
+    if chosen is None:
+        return None
+    clip = tokenizer_clip(comparison.suite, one, chosen)
+    with meta_device():
+        tubelet = one.backbone().tubelet
+    fitted = chosen.fitted(tubelet, clip)
+    settings = {
+        "protocol": asdict(fitted),
+        "clip": clip.to_dict(),
+        "tubelet": tubelet,
+        "objective": one.objective,
+        **_left_out(comparison),
+    }
+    lists = digest({task.name: split_hash(comparison, task) for task in comparison.suite.tasks})
+    identity = _identity("tokenizer", chosen.name, protocol="reconstruction", split_hash=lists, seed=seed)
+    work = TOKENIZER_STEP * chosen.recipe.steps
+    return _run(
+        comparison, identity, settings, work=work, label=f"{chosen.name}, tokenizer for {TITLES[one.objective]}"
+    )
+
+
+def tokenizer_clip(suite: Suite, one: System, lesson: Lesson) -> ClipSpec:
+    """The clips that a tokenizer is trained on: as long and large as the evaluated ones, in its normalisation."""
+    own = replace(
+        lesson.clip, num_frames=one.clip.num_frames, img_size=one.clip.img_size, short_side=one.clip.short_side
+    )
+    return suite.tasks[0].clip_spec(own)
+
+
+def _pretrain(comparison: Comparison, one: System, seed: int, source: Run | None) -> Run:
+    """The pretraining of a system, which learns from a teacher, from a tokenizer or from clips alone."""
     budget, suite = comparison.budget, comparison.suite
     chosen = budget.pretrain[one.objective]
+    clip = chosen.clip(suite.tasks[0].clip_spec(one.clip))
     lists = digest({task.name: comparison.videos.split_hash(task.name, suite.train_split) for task in suite.tasks})
+    told: dict[str, Any] = {source.identity.kind: source.key} if source else {}
     settings = {
         "protocol": {
             "recipe": asdict(chosen.recipe),
             one.objective: asdict(chosen.options),
             "augment": budget.pretrain_augment.to_dict(),
         },
-        "clip": suite.tasks[0].clip_spec(one.clip).to_dict(),
-        "architecture": one.overrides,
-        **({"teacher": teacher.key} if teacher else {}),
+        "clip": clip.to_dict(),
+        "architecture": {**one.overrides, "num_frames": clip.num_frames},
+        **told,
         **_left_out(comparison),
     }
     identity = _identity("pretrain", one.name, protocol=one.objective, init=one.objective, split_hash=lists, seed=seed)
@@ -171,7 +216,7 @@ def _pretrain(comparison: Comparison, one: System, seed: int, teacher: Run | Non
         settings,
         work=PRETRAIN_STEP[one.objective] * chosen.recipe.steps,
         label=f"{one.name}, {TITLES[one.objective]} pretraining",
-        needs=(teacher.key,) if teacher else (),
+        needs=(source.key,) if source else (),
     )
 
 

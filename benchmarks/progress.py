@@ -99,6 +99,8 @@ def outcome(run: Run, result: Result) -> str:
     """One line about a finished run."""
     scored = result.headline if result.n_expected else None
     said = f"{percent(scored.value):>5} %" if scored else "       "
+    if scored and result.identity.kind == "tokenizer":
+        said = f"{scored.value:>4.1f} dB"
     return f"{run.label:<58} {said}   {result.seconds:6.1f} s"
 
 

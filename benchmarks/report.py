@@ -23,6 +23,7 @@ from zoo.objectives.matrix import TITLES
 
 KIND_WORDS = {
     "teacher": "Teacher",
+    "tokenizer": "Tokenizer",
     "evaluate": "Evaluation",
     "pretrain": "Pretraining",
     "control": "Control",
@@ -238,12 +239,15 @@ def pair_rows(table: Table) -> dict[str, dict[str, list[Row]]]:
 def masks_shown(story: Story) -> list[list[Line]]:
     """For each clip: as it is, then what the student of every pretraining was shown, and what it made of it."""
     found: list[list[Line]] = []
+    common: tuple[int, ...] = ()
     for row, results in story.table.pretraining.items():
         if "picture" not in results[0].arrays:
             continue
         clip, *panels = story.store.arrays(results[0], "picture").items()
         if not found:
-            found = [[Line(clip[0], "", strip(frames))] for frames in clip[1]]
+            found, common = [[Line(clip[0], "", strip(frames))] for frames in clip[1]], clip[1].shape
+        if clip[1].shape != common:
+            panels = [(f"0 clip of {clip[1].shape[1]} frames", clip[1]), *panels]
         for name, clips_of_panel in panels:
             for lines, frames in zip(found, clips_of_panel, strict=True):
                 lines.append(Line(f"{row.name}: {name.partition(' ')[2]}", row.system, strip(frames)))

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 SCHEMA = 1
-Kind = Literal["teacher", "pretrain", "evaluate", "control", "cost"]
+Kind = Literal["teacher", "tokenizer", "pretrain", "evaluate", "control", "cost"]
 RANDOM = "random"
 WEIGHTS = "weights-"  # before the hash of a file, where that is what a system starts from
 Json = str | int | float | bool | None | list[Any] | dict[str, Any]
@@ -56,7 +56,7 @@ class Identity:
     """What was run; two runs of one identity are the same experiment.
 
     Attributes:
-        kind: training of a teacher, pretraining, evaluation, control row or cost measurement.
+        kind: training of a teacher or of a tokenizer, pretraining, evaluation, control row or cost measurement.
         system: name of the card or of the control.
         init: where the weights came from: "random" or the name of the pretraining objective.
         suite: suite of videos.

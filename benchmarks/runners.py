@@ -1,4 +1,4 @@
-"""What a worker does for each kind of run: teach, pretrain, evaluate, control."""
+"""What a worker does for each kind of run: teach, train a tokenizer, pretrain, evaluate, control."""
 
 import os
 import shutil
@@ -10,49 +10,45 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 from safetensors.torch import save_file
-from torch import Tensor
 
 from backbones.contract import Backbone
+from backbones.tokenizer import Tokenizer
 from benchmarks import metrics
 from benchmarks.budgets import PROTOCOLS, Budget
 from benchmarks.efficiency import count_parameters
 from benchmarks.execute import Report, Run, Runner
+from benchmarks.gallery import Gallery, in_unit_range
 from benchmarks.lessons import Lessons
 from benchmarks.objectives import EVERYTHING, Setting, Teacher, build
 from benchmarks.protocols import finetune, knn
 from benchmarks.protocols.common import begun, keep_weights
 from benchmarks.protocols.control import BAG_OF_FRAMES, FrameBag, first_frame_probe, first_frames
 from benchmarks.protocols.outcome import Outcome, each_row_once
+from benchmarks.protocols.reconstruction import reconstruct
 from benchmarks.provenance import Provenance
 from benchmarks.results import RANDOM, Interval, Result, Store
 from benchmarks.suite import Suite, Task, Videos
 from benchmarks.systems import NO_OBJECTIVE, System
+from benchmarks.tokenizer_training import FILE, train_tokenizer
 from heads.linear import LinearHead
-from zoo import pictures
-from zoo.batch import Batch
 from zoo.card import ClipSpec
 from zoo.checkpoints import load_checkpoint
 from zoo.data.cache import FrameCache
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
-from zoo.data.decode import DecodeError
-from zoo.data.loading import Reader, UnreadableVideoError
 from zoo.data.records import Record
-from zoo.data.sampling import eval_index
-from zoo.data.transforms import Augment, eval_clips
+from zoo.data.transforms import Augment
 from zoo.model import VideoModel
-from zoo.objectives.contract import Objective
 from zoo.objectives.matrix import TITLES
 from zoo.registry import create_model, get_architecture
+from zoo.tokenizers import load_tokenizer
 from zoo.training.fit import Hardware, fit
 from zoo.training.log import OnStep, Row
 from zoo.training.parts import pretrainer
+from zoo.training.pretrain import fingerprint
 
 CHECKPOINT_EVERY = 500  # steps; shorter runs start again when they were killed
 EVAL_BATCH = 64
-PICTURE_SEED = 0
-FEATURE_SHARE = 0.5
 LAST_STEPS = 10
 LOSSES = ("loss", "blank_loss")
 
@@ -104,12 +100,14 @@ class Worker:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.store = Store(context.results)
+        self.gallery = Gallery(context.suite, context.videos, context.cache)
         context.weights.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, run: Run, results: Mapping[str, Result], report: Report) -> Result:
         """Carry out one run and store its result."""
         kinds = {
             "teacher": self.teach,
+            "tokenizer": self.tokenize,
             "pretrain": self.pretrain,
             "evaluate": self.evaluate,
             "control": self.control,
@@ -144,15 +142,63 @@ class Worker:
         }
         return self.scored(run, told, data, details, weights=self.kept(run))
 
+    def tokenize(self, run: Run, _: Mapping[str, Result], report: Report) -> "Made":
+        """Train a tokenizer on the training clips of all tasks, and measure it on test clips."""
+        context, spec, objective = self.context, self.clip(run), run.settings["objective"]
+        chosen = context.budget.pretrain[objective].tokenizer
+        if chosen is None:
+            raise ValueError(f"{objective} has no tokenizer")
+        lesson = chosen.fitted(tuple(run.settings["tubelet"]), spec)
+        tokenizer, told = train_tokenizer(
+            Lessons(context.suite, context.videos).unlabelled(),
+            self.work_dir(run),
+            lesson,
+            seed=run.identity.seed,
+            clip=spec,
+            cache=context.cache,
+            on_step=reporter(report, lesson.recipe.steps),
+            checkpoint_every=CHECKPOINT_EVERY,
+        )
+        seen, failed = self.gallery.some(spec)
+        found = reconstruct(tokenizer, [in_unit_range(seen, spec)], name=lesson.name, against=())
+        weights = context.weights / f"{run.identity.stem}.safetensors"
+        os.replace(self.work_dir(run) / FILE, weights)
+        result = replace(
+            self.begun(run),
+            metrics={name: Interval(it, it, it) for name, it in found.numbers().items()},
+            n_expected=len(seen) + len(failed),
+            n_evaluated=len(seen),
+            failed=failed,
+            curves=told.curves,
+            details={
+                "role": TITLES[objective],
+                "parameters": count_parameters(tokenizer),
+                "hash": fingerprint(tokenizer),
+                "codebook_size": tokenizer.codebook_size,
+                "notes": list(found.notes),
+                "clips_seen": lesson.recipe.steps * lesson.recipe.global_batch,
+            },
+            weights=weights.relative_to(context.folder).as_posix(),
+            seconds=told.seconds,
+        )
+        return Made(result, {})
+
     def pretrain(self, run: Run, results: Mapping[str, Result], report: Report) -> "Made":
         """Pretrain a system on the training clips of all tasks."""
         context, seed = self.context, run.identity.seed
         chosen, spec, one = context.budget.pretrain[run.identity.init], self.clip(run), self.system(run)
-        teacher = next((self.teacher(run, results[key]) for key in run.needs), None)
+        sources = {results[key].identity.kind: results[key] for key in run.needs}
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            classes = sum(task.num_classes for task in context.suite.tasks)
-            objective = build(Setting(one.backbone(), spec, chosen, classes, teacher))
+            setting = Setting(
+                student=one(spec.num_frames),
+                clip=spec,
+                pretraining=chosen,
+                num_classes=sum(task.num_classes for task in context.suite.tasks),
+                teacher=self.teacher(run, sources["teacher"]) if "teacher" in sources else None,
+                tokenizer=self.tokenizer(sources["tokenizer"]) if "tokenizer" in sources else None,
+            )
+            objective = build(setting)
         suite, videos = context.suite, context.videos
         lessons = Lessons(suite, videos)
         labelled = lessons.of(suite.train_split, EVERYTHING) if chosen.needs_labels else None
@@ -169,7 +215,7 @@ class Worker:
         )
         weights = context.weights / f"{run.identity.stem}.safetensors"
         save_weights(objective.student, weights)
-        shown = self.picture(objective, spec)
+        shown = self.gallery.picture(objective, spec)
         trained = sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
         details = {
             "parameters": count_parameters(objective.student),
@@ -177,6 +223,7 @@ class Worker:
             "clips_seen": chosen.recipe.steps * chosen.recipe.global_batch,
             "clips_listed": len(data.train_records),
             "picture_note": shown.note,
+            **({"outside": module.outside} if module.outside else {}),
         }
         loss, blank = (float(np.mean([row[name] for row in told.curves[-LAST_STEPS:]])) for name in LOSSES)
         result = replace(
@@ -203,6 +250,10 @@ class Worker:
         load_checkpoint(model, self.context.folder / result.weights)
         return model
 
+    def tokenizer(self, result: Result) -> Tokenizer:
+        """The trained tokenizer of a pretraining."""
+        return load_tokenizer(self.context.folder / result.weights)
+
     def evaluate(self, run: Run, results: Mapping[str, Result], report: Report) -> "Made":
         """Train and test a system on one task, from pretrained or from random weights."""
         context, identity = self.context, run.identity
@@ -212,7 +263,8 @@ class Worker:
         def model() -> VideoModel:
             made = one.model(task)
             if start is not None:
-                load_checkpoint(made, start)
+                # Clips of a pretraining may be longer than those of the evaluation.
+                load_checkpoint(made, start, resize_positions=True)
             return made
 
         settings = context.budget.evaluate[identity.protocol]
@@ -233,7 +285,9 @@ class Worker:
         trained = model()
         if weights and identity.protocol == "finetune":
             load_checkpoint(trained, context.folder / weights)
-        return made._replace(arrays={**made.arrays, "features": self.features(trained.backbone, task, self.clip(run))})
+        return made._replace(
+            arrays={**made.arrays, "features": self.gallery.features(trained.backbone, task, self.clip(run))}
+        )
 
     def control(self, run: Run, _: Mapping[str, Result], report: Report) -> "Made":
         """Train and test what knows nothing of order."""
@@ -353,57 +407,6 @@ class Worker:
             failures=FailurePolicy(in_evaluation="report"),
         )
 
-    def test_clip(self, task: Task, spec: ClipSpec, share: float) -> Float[Tensor, "3 frames side side"]:
-        """The normalised clip of a test video of a task.
-
-        Args:
-            task: the task.
-            spec: the clip protocol.
-            share: place of the video in the list, 0-1; the next one that can be read is taken.
-
-        Raises:
-            UnreadableVideoError: when none can be read.
-        """
-        records = self.context.videos.records(task.name, self.context.suite.test_split)
-        at = int(share * len(records))
-        read = Reader(self.context.cache)
-        for record in records[at:] + records[:at]:
-            try:
-                frames = read(record.path, lambda length: eval_index(spec, length, clip=0), record.span)
-            except DecodeError:
-                continue  # the evaluation itself lists it
-            return eval_clips(frames, spec, crops=1)[0]
-        raise UnreadableVideoError(f"no test video of {task.name} can be read")
-
-    def picture(self, objective: Objective, spec: ClipSpec) -> "Shown":
-        """A test clip of each task: as it is, what the student is shown, what it makes of it."""
-        tasks = self.context.suite.tasks
-        places = [(place + 1) / (len(tasks) + 1) for place in range(len(tasks))]
-        chosen = [self.test_clip(task, spec, share) for task, share in zip(tasks, places, strict=True)]
-        video = torch.stack(chosen)
-        nothing = torch.full((len(video),), -1)
-        clip = in_unit_range(video, spec)
-        objective.eval()
-        objective.generator.manual_seed(PICTURE_SEED)
-        shown = objective.picture(Batch(video, nothing, nothing), clip)
-        panels = {f"{number} {name}": pixels(it) for number, (name, it) in enumerate(shown.panels.items(), start=1)}
-        return Shown({"clip": pixels(clip), **panels}, shown.note)
-
-    @torch.no_grad()
-    def features(self, backbone: Backbone, task: Task, spec: ClipSpec) -> dict[str, np.ndarray]:
-        """A test clip, and its tokens' features as colours."""
-        video = self.test_clip(task, spec, FEATURE_SHARE)[None]
-        found = backbone.eval().forward_features(video)
-        painted = pictures.paint(pictures.Palette(found.tokens)(found.tokens), found.grid, backbone.tubelet)
-        return {"clip": pixels(in_unit_range(video, spec))[0], "features": pixels(painted)[0]}
-
-
-class Shown(NamedTuple):
-    """Arrays of a picture and its caption."""
-
-    arrays: dict[str, np.ndarray]
-    note: str
-
 
 class Made(NamedTuple):
     """A result and the arrays to store beside it."""
@@ -426,16 +429,3 @@ def save_weights(student: Backbone, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     save_file({name: tensor.contiguous().clone() for name, tensor in student.state_dict().items()}, beside)
     os.replace(beside, path)
-
-
-def in_unit_range(
-    video: Float[Tensor, "clips 3 frames side side"], spec: ClipSpec
-) -> Float[Tensor, "clips 3 frames side side"]:
-    """Normalised clips with pixels in 0-1."""
-    mean, std = (torch.tensor(values)[:, None, None, None] for values in (spec.mean, spec.std))
-    return (video * std + mean).clamp(0, 1)
-
-
-def pixels(clip: Float[Tensor, "clips 3 frames side side"]) -> UInt8[np.ndarray, "clips frames side side 3"]:
-    """Clips with pixels in 0-1 as frames for pictures."""
-    return (clip.permute(0, 2, 3, 4, 1) * 255).round().to(torch.uint8).numpy()

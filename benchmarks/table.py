@@ -119,6 +119,7 @@ class Table:
         costs: system -> cost result.
         pretraining: row -> pretraining results, one per seed.
         teachers: results of the networks that taught others.
+        tokenizers: results of the tokenizers whose codes were predicted.
         clip_frames: system -> frames of its clips.
         seeds: of the evaluations.
         incomplete: cells with more test videos that could not be scored than tolerated, which show no accuracy.
@@ -132,6 +133,7 @@ class Table:
     costs: dict[str, Result]
     pretraining: dict[Row, list[Result]]
     teachers: list[Result]
+    tokenizers: list[Result]
     clip_frames: dict[str, int]
     seeds: tuple[int, ...]
     incomplete: tuple[tuple[Row, str], ...]
@@ -192,6 +194,7 @@ def tabulate(results: Sequence[Result], store: Arrays, *, suite: str, tasks: Seq
         costs={one.identity.system: one for one in results if one.identity.kind == "cost"},
         pretraining=_by_row([one for one in results if one.identity.kind == "pretrain"]),
         teachers=[one for one in results if one.identity.kind == "teacher"],
+        tokenizers=[one for one in results if one.identity.kind == "tokenizer"],
         clip_frames={
             one.identity.system: one.settings["clip"]["num_frames"] for one in scored if one.identity.kind == "evaluate"
         },

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from zoo.objectives.tokenizer import LossWeights, TokenizerTraining
 from zoo.recipes.recipe import Recipe
 from zoo.tokenizers import create_tokenizer, load_tokenizer, save_tokenizer, tokenizer_of
 from zoo.training.fit import FitReport, Hardware, fit
+from zoo.training.log import OnStep
 from zoo.training.parts import pretrainer
 
 FILE = "tokenizer.safetensors"
+KEPT = 768 / 1568  # share of the codes that LVMAE keeps in training, of 16 frames of 224 px
 _logger = logging.getLogger(__name__)
 
 # For the embedded clips, with 8 channels, in 40 s on one core; every number is ours. With MAGVIT's betas (0, 0.99) a
@@ -67,11 +69,30 @@ class Lesson:
         """The clips of the tokenizer."""
         return tokenizer_of(self.name).clip
 
-    def objective(self, seed: int) -> TokenizerTraining:
-        """What is learned, from random weights of a seed."""
+    def fitted(self, tubelet: tuple[int, int, int], clip: ClipSpec) -> "Lesson":
+        """The same for an adaptive tokenizer with one code per token of a backbone.
+
+        Every step halves the sides, the last ones also the frames; widths double at every second step, as LVMAE's.
+
+        Args:
+            tubelet: of the backbone; powers of two, see `zoo.objectives.matrix.obstacle`.
+            clip: that the tokenizer is trained on.
+        """
+        frames, side, _ = tubelet
+        steps, late = side.bit_length() - 1, frames.bit_length() - 1
+        codes = clip.num_frames // frames * (clip.img_size // side) ** 2
+        shape = {
+            "multipliers": tuple(2 ** (at // 2) for at in range(steps + 1)),
+            "time_strides": (1,) * (steps - late) + (2,) * late,
+            "keep_tokens": round(KEPT * codes),
+        }
+        return replace(self, overrides={**self.overrides, **shape})
+
+    def objective(self, seed: int, clip: ClipSpec | None = None) -> TokenizerTraining:
+        """What is learned, from random weights of a seed, on some clips; the tokenizer's own when None."""
         perceptual, note = find_perceptual(self.perceptual)
         _logger.info(note)
-        clip = self.clip
+        clip = clip or self.clip
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             judge = None
@@ -95,8 +116,10 @@ def train_tokenizer(
     lesson: Lesson,
     *,
     seed: int = 0,
+    clip: ClipSpec | None = None,
     cache: FrameCache | None = None,
     augment: Augment | None = None,
+    on_step: OnStep | None = None,
     hardware: Hardware | None = None,
     checkpoint_every: int = 1000,
 ) -> tuple[Tokenizer, FitReport]:
@@ -109,17 +132,20 @@ def train_tokenizer(
         run_dir: folder of this run alone.
         lesson: how.
         seed: of weights and clips.
+        clip: what a clip is; the tokenizer's own when None.
         cache: decoded videos; files are read when None.
         augment: what varies between clips; nothing but the frames when None.
+        on_step: told of every step.
         hardware: where to compute; the CPU when None.
         checkpoint_every: steps between two checkpoints.
 
     Returns:
         The averaged tokenizer in eval mode, as loaded from the file, and what the run logged.
     """
-    objective = lesson.objective(seed)
+    clip = clip or lesson.clip
+    objective = lesson.objective(seed, clip)
     data = VideoDataModule(
-        spec=lesson.clip,
+        spec=clip,
         train=records,
         augment=augment or Augment(crop="centre"),
         batch_size=lesson.recipe.global_batch,
@@ -131,6 +157,7 @@ def train_tokenizer(
         data,
         run_dir=run_dir,
         checkpoint_every=checkpoint_every,
+        progress=on_step,
         hardware=hardware or Hardware(accelerator="cpu"),
     )
     path = run_dir / FILE

@@ -90,8 +90,16 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     Raises:
         CheckpointError: for any other file, and a damaged one.
     """
-    name, _ = _metadata(path)
-    return create_tokenizer(name, checkpoint_path=path)
+    return create_tokenizer(saved_tokenizer(path), checkpoint_path=path)
+
+
+def saved_tokenizer(path: str | Path) -> str:
+    """Architecture of the tokenizer in a file that `save_tokenizer` wrote.
+
+    Raises:
+        CheckpointError: for any other file, and a damaged one.
+    """
+    return _metadata(path)[0]
 
 
 def save_tokenizer(

@@ -22,6 +22,7 @@ examples:
   zoo eval vit_pico --suite digits --task order --protocol linear --budget smoke
   zoo eval NAME --suite ssv2 --data /data/ssv2 --protocol attentive4 --features /scratch/features
   zoo eval NAME --suite k400 --data /data/k400 --protocol low_shot --share 5%
+  zoo eval lvmae_tokenizer_tiny --checkpoint tokenizer.safetensors --suite digits --protocol reconstruction
   torchrun --nproc-per-node 8 -m benchmarks.cli eval NAME ... --devices 8     see benchmarks/launch/
 
 Any video that cannot be read means no headline number, a list of them and exit status 1, unless --tolerate says
@@ -42,8 +43,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         default="as_is",
-        metavar="{as_is,linear,knn,attentive,attentive4,low_shot,finetune}",
-        help="what is trained (as_is)",
+        metavar="{as_is,linear,knn,attentive,attentive4,low_shot,finetune,reconstruction}",
+        help="what is trained (as_is); reconstruction is for tokenizers",
     )
     parser.add_argument("--share", default="", metavar="PERCENT", help="of the training videos, for low_shot (10%%)")
     parser.add_argument("--lrs", default="", metavar="N,N", help="rates that a probe chooses from (the budget's)")
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from benchmarks.evaluate import evaluate
-    from benchmarks.evaluation import resolve
+    from benchmarks.evaluation import RECONSTRUCTION, resolve
     from benchmarks.protocol_text import protocol_table
     from zoo.training.fit import is_first_process
 
@@ -93,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise unknown("decoder", arguments.decoder, ("pyav", "decord"))
     request = request_of(arguments)
     request.hardware.check()
+    if request.protocol == RECONSTRUCTION:
+        return _reconstruct(request)
     first = is_first_process()
     # What goes into a pipe or a file must keep every entry on one line.
     console = Console(width=None if sys.stdout.isatty() else 250, quiet=not first)
@@ -107,6 +110,33 @@ def run(arguments: argparse.Namespace) -> int:
         raise KeyboardInterrupt(kept) from None
     _show(console, one, told)
     return int(len(told.result.failed) > one.tolerated)
+
+
+def _reconstruct(request: "Request") -> int:
+    """Evaluate a tokenizer; 1 when there is no headline number because videos failed."""
+    from rich.console import Console
+
+    from benchmarks.formats import number_words
+    from benchmarks.tokenizer_eval import evaluate_tokenizer
+
+    told = evaluate_tokenizer(request, progress=sys.stderr.isatty())
+    console = Console(width=None if sys.stdout.isatty() else 250)
+    result, where = told.result, f"{request.suite}{f', {request.task}' if request.task else ''}"
+    account = f"{result.n_evaluated} coded + {len(result.failed)} failed = {result.n_expected} clips of {where}"
+    console.print(f"{request.name}: {account}", highlight=False)
+    for line in result.failed:
+        console.print(f"  failed: {line}", highlight=False, markup=False)
+    if told.reason:
+        console.print(f"no headline number: {told.reason}", style="bold red", highlight=False)
+    for name, interval in result.metrics.items():
+        console.print(f"  {name:14} {number_words(name, interval)}", highlight=False)
+    for point in told.report.others:
+        words = f"{point.psnr:.2f} dB, SSIM {point.ssim:.3f} at {point.bits_per_pixel:.4f} bits per pixel"
+        console.print(f"  {point.system:14} {words}", highlight=False)
+    for note in told.report.notes:
+        console.print(f"  note: {note}", highlight=False, markup=False)
+    console.print(f"{told.path}", highlight=False, markup=False, soft_wrap=True)
+    return int(bool(told.reason))
 
 
 def request_of(arguments: argparse.Namespace) -> "Request":

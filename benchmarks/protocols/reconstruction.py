@@ -54,6 +54,7 @@ class Report:
     Attributes:
         point: the tokenizer.
         clips: how many.
+        blank_psnr: of the clips' mean frame in place of every frame: what no code at all would give.
         lpips: distance (VGG), None where its weights are not here.
         rfvd: Frechet distance of the features of clips, None where no network was given.
         codebook_usage: share of the codebook's entries that occur.
@@ -65,6 +66,7 @@ class Report:
 
     point: Point
     clips: int
+    blank_psnr: float
     lpips: float | None
     rfvd: float | None
     codebook_usage: float
@@ -72,6 +74,21 @@ class Report:
     bits_per_code: float
     others: tuple[Point, ...]
     notes: tuple[str, ...]
+
+    def numbers(self) -> dict[str, float]:
+        """What was measured of the tokenizer, by name; what is missing is left out."""
+        found = {
+            "psnr": self.point.psnr,
+            "ssim": self.point.ssim,
+            "bits_per_pixel": self.point.bits_per_pixel,
+            "blank_psnr": self.blank_psnr,
+            "codebook_usage": self.codebook_usage,
+            "entropy_bits": self.entropy_bits,
+            "bits_per_code": self.bits_per_code,
+            "lpips": self.lpips,
+            "rfvd": self.rfvd,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a file."""
@@ -188,6 +205,7 @@ def reconstruct(
     return Report(
         point=point,
         clips=sum(len(it) for it in videos),
+        blank_psnr=_blank(videos),
         lpips=float(np.average(distances, weights=[len(it) for it in videos])) if distances else None,
         rfvd=rfvd,
         codebook_usage=counts.usage,
@@ -196,6 +214,14 @@ def reconstruct(
         others=tuple(others),
         notes=tuple(notes),
     )
+
+
+def _blank(videos: Sequence[Tensor]) -> float:
+    """PSNR of the mean of all frames."""
+    frames = sum(len(it) * it.shape[2] for it in videos)
+    mean = torch.stack([it.sum((0, 2)) for it in videos]).sum(0) / frames
+    errors = [float((it - mean[:, None]).square().mean()) for it in videos]
+    return psnr(float(np.average(errors, weights=[it.numel() for it in videos])))
 
 
 def _lpips() -> tuple[nn.Module | None, list[str]]:
@@ -250,27 +276,29 @@ def to_bytes(video: Clips) -> UInt8[np.ndarray, "batch frames height width 3"]:
 
 
 def compression(reports: Sequence[Report]) -> str:
-    """Rate against PSNR of tokenizers (filled) and of codecs at their rates (hollow), as SVG for a page."""
+    """Rate against PSNR and SSIM of tokenizers (filled) and of codecs at their rates (hollow), as SVG for a page."""
+    return drawing("compression", 9.2, 3.8, rate_curves(reports), label="PSNR and SSIM against bits per pixel")
+
+
+def rate_curves(reports: Sequence[Report]) -> Callable[[Figure], None]:
+    """What paints rate against PSNR and SSIM."""
     points = [(point, point is report.point) for report in reports for point in (report.point, *report.others)]
     look = looks_of(list(dict.fromkeys(point.system for point, _ in points)))
+    measures: dict[str, Callable[[Point], float]] = {"PSNR in dB": lambda it: it.psnr, "SSIM": lambda it: it.ssim}
 
     def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        for system, style in look.items():
-            own = sorted((it.bits_per_pixel, it.psnr, filled) for it, filled in points if it.system == system)
-            rates, values, filled = zip(*own, strict=True)
-            axes.plot(
-                rates,
-                values,
-                color=style.color,
-                marker=style.marker,
-                markerfacecolor=style.color if filled[0] else "none",
-                label=system,
-            )
-        axes.set_xscale("log")
-        axes.set_xlabel("bits per pixel")
-        axes.set_ylabel("PSNR in dB")
-        axes.margins(x=0.15, y=0.15)
-        figure.legend(loc="outside upper center", ncols=min(4, len(look)))
+        panels = figure.subplots(1, len(measures))
+        for axes, (words, measure) in zip(panels, measures.items(), strict=True):
+            for system, style in look.items():
+                own = sorted((it.bits_per_pixel, measure(it), filled) for it, filled in points if it.system == system)
+                rates, values, filled = zip(*own, strict=True)
+                face = style.color if filled[0] else "none"
+                axes.plot(rates, values, color=style.color, marker=style.marker, markerfacecolor=face, label=system)
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_xlabel("bits per pixel")
+            axes.set_ylabel(words)
+            axes.margins(x=0.15, y=0.15)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(4, len(look)))
 
-    return drawing("compression", 6.4, 3.8, paint, label="PSNR against bits per pixel")
+    return paint

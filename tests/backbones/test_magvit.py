@@ -166,3 +166,12 @@ def test_only_lookup_free_tokenizers_add_terms_to_a_loss():
 def test_an_encoder_is_refused_for_clips_that_it_cannot_take():
     with pytest.raises(ValueError, match="a clip of 16 frames of 128 x 128 px"):
         magvit.magvit2_causal_encoder(num_frames=16, **TINY)
+
+
+def test_a_tokenizer_that_keeps_some_codes_has_a_scorer_on_its_grid():
+    plain, adaptive = (magvit.lvmae_tokenizer_tiny(channels=4, keep_tokens=kept) for kept in (None, 6))
+    video = torch.rand(1, 3, 4, 16, 16)
+    assert adaptive.importance(video).shape == (1, *adaptive.grid(video)) == (1, *plain.grid(video))
+    assert adaptive.train().gates(video).sum().item() == pytest.approx(6)
+    with pytest.raises(ValueError, match="no importance scorer"):
+        plain.importance(video)

@@ -82,7 +82,7 @@ def scored(store: Store, task: Task, system: str, init: str, seed: int, skill: f
 
 
 def pretrained(store: Store, system: str, objective: str, rng: np.random.Generator, explained: float) -> None:
-    settings = {"protocol": {"steps": 300, "mask_ratio": 0.75}}
+    settings = {"protocol": {"steps": 300, "mask_ratio": 0.75}, "clip": {"num_frames": 16}}
     identity = Identity(
         kind="pretrain",
         system=system,

@@ -1,7 +1,9 @@
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import figures
 from tests.benchmarks.synthetic import story
@@ -55,3 +57,14 @@ def test_confusion_squares_hold_all_answers(table):
     diagonal = {square["y"]: square for square in squares if square["hit"]}
     assert diagonal[3]["share"] == pytest.approx(counts[3, 3] / counts[3].sum())
     assert f"{counts[3, 3]} of {counts[3].sum()}" in diagonal[3]["title"]
+
+
+def test_a_picture_is_a_png_on_white_of_what_is_painted():
+
+    def paint(figure):
+        figure.subplots().plot([0, 1], [0, 1], color="#ff0000", linewidth=9)
+
+    picture = Image.open(io.BytesIO(figures.png(1, 1, paint))).convert("RGB")
+    assert picture.size == (120, 120)
+    assert picture.getpixel((0, 0)) == (255, 255, 255)
+    assert (255, 0, 0) in {color for _, color in picture.getcolors(20_000)}

@@ -98,6 +98,36 @@ def test_every_teacher_of_an_objective_is_named_with_its_accuracy(table):
     assert "chance 5.0 %" in text
 
 
+def test_the_tokenizers_of_an_objective_are_said_with_means_over_seeds_and_their_hashes(table):
+    some = next(iter(table.cells.values()))["motion"].results[0]
+    numbers = {
+        "blank_psnr": 17.0, "ssim": 0.5, "bits_per_pixel": 0.141, "codebook_usage": 0.02, "entropy_bits": 9.0,
+        "bits_per_code": 18.0,
+    }  # fmt: skip
+    tokenizers = [
+        replace(
+            some,
+            identity=replace(some.identity, kind="tokenizer", system="small", seed=seed),
+            metrics={name: Interval(it, it, it) for name, it in {"psnr": psnr, **numbers}.items()},
+            details={"role": "LVMAE", "hash": f"Adaptive {seed}abc", "codebook_size": 2**18},
+        )
+        for seed, psnr in enumerate((18.0, 19.0))
+    ]
+    text = said(replace(table, tokenizers=tokenizers))["Tokenizer of LVMAE"].text
+    for words in ("`small`", "PSNR 18.5 dB", "mean frame: 17.0 dB", "2.0 % of 262,144", "`0abc` and `1abc`"):
+        assert words in text
+
+
+def test_longer_clips_in_pretraining_are_said_and_equal_ones_are_not(table):
+    assert "Longer clips in pretraining" not in said(table)
+    row, results = next(iter(table.pretraining.items()))
+    longer = copy.deepcopy(results)
+    for it in longer:
+        it.settings["clip"]["num_frames"] = 32
+    text = said(replace(table, pretraining={**table.pretraining, row: longer}))["Longer clips in pretraining"].text
+    assert f"`{row.name}` was pretrained on clips of 32 frames and is evaluated on 16" in text
+
+
 def test_controls_in_order_are_said_with_their_limits(table):
     text = said(table)["Order is needed"].text
     assert "50.0" in text

@@ -4,6 +4,7 @@ import io
 import pytest
 
 from benchmarks import formats
+from benchmarks.results import Interval
 from benchmarks.table import Row
 from tests.benchmarks.synthetic import interval_texts, story
 
@@ -64,3 +65,11 @@ def test_controls_have_no_rank(table):
 def test_small_p_values_are_not_printed_as_zero():
     assert formats.p_words(1e-9) == "p < 0.001"
     assert formats.p_words(0.04) == "p = 0.040"
+
+
+def test_shares_are_printed_in_percent_and_other_numbers_in_their_units():
+    def said(name):
+        return formats.number_words(name, Interval(0.25, 0.2, 0.3))
+
+    assert said("top1") == "25.00 % (20.00 to 30.00)"
+    assert (said("psnr"), said("ssim")) == ("0.25 dB", "0.25")

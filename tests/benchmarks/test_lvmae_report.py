@@ -28,10 +28,11 @@ def test_less_decoded_is_less_kept_and_maps_cost_most():
     assert table([half])[0][:3] == ["32", "50%", "1,888"]
 
 
-def test_the_command_writes_three_reports(tmp_path, monkeypatch, capsys):
+def test_the_command_writes_its_reports(tmp_path, monkeypatch, capsys):
     found = [row_of(128, 0.5, 41.0, 20.0), row_of(128, 0.15, 10.0, 10.0)]
     monkeypatch.setattr(lvmae_report, "measure", lambda frames: found)
     monkeypatch.setattr(lvmae_report, "drawn", lambda _: "<svg></svg>")
+    monkeypatch.setattr(lvmae_report, "png", lambda *_: b"PNG")
     assert cli.main(["efficiency", "--paper", "lvmae:memory", "--frames", "128", "--out", str(tmp_path / "new")]) == 0
     assert "4.10x" in capsys.readouterr().out
     assert [row["math_mib"] for row in json.loads((tmp_path / "new" / "lvmae-memory.json").read_text())["rows"]] == [
@@ -39,10 +40,14 @@ def test_the_command_writes_three_reports(tmp_path, monkeypatch, capsys):
         10,
     ]
     assert "<svg></svg>" in (tmp_path / "new" / "lvmae-memory.html").read_text()
-    assert "| 128 | 15% |" in (tmp_path / "new" / "lvmae-memory.md").read_text()
+    text = (tmp_path / "new" / "lvmae-memory.md").read_text()
+    assert "| 128 | 15% |" in text
+    assert "(lvmae-memory.png)" in text
+    assert (tmp_path / "new" / "lvmae-memory.png").read_bytes() == b"PNG"
 
 
-def test_curves_have_a_line_for_each_budget(tmp_path):
+def test_curves_have_a_line_for_each_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr(lvmae_report, "png", lambda *_: b"PNG")
     files = write([row_of(32, 0.5, 2.0, 1.0), row_of(64, 0.5, 4.0, 2.0), row_of(32, 0.15, 1.0, 0.5)], tmp_path)
     page = files[2].read_text()
     assert page.count("% decoded") == 2

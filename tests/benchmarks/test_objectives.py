@@ -14,7 +14,9 @@ CLIP = get_architecture("vit_pico").clip
 def objective(name, student="vit_pico"):
     chosen, clip = SMOKE[name], get_architecture(student).clip
     teacher = chosen.teacher.model(student, clip, SUITE) if chosen.teacher else None
-    return build(Setting(create_backbone(student), clip, chosen, 4, teacher))
+    backbone = create_backbone(student)
+    codes = chosen.tokenizer.fitted(backbone.tubelet, clip).objective(0).tokenizer if chosen.tokenizer else None
+    return build(Setting(backbone, clip, chosen, 4, teacher, codes))
 
 
 @pytest.mark.parametrize("name", SMOKE)

@@ -162,3 +162,28 @@ def test_what_serves_all_tasks_is_another_run_where_training_videos_are_also_tes
     assert [run.settings["left_out"]["videos"] for run in (after["teacher"], after["pretrain"])] == [1, 1]
     assert all(before[kind].key != after[kind].key for kind in ("teacher", "pretrain"))
     assert before["control"].key == after["control"].key
+
+
+def test_systems_of_a_seed_share_one_tokenizer_which_they_wait_for(comparison):
+    runs = {run.key: run for run in plan.plan(under(comparison, "vit_pico:lvmae", "videomamba_pico:lvmae"))}
+    codes = [run for run in runs.values() if run.identity.kind == "tokenizer"]
+    assert sorted(run.identity.seed for run in codes) == [0, 1]
+    for run in runs.values():
+        if run.identity.kind == "pretrain":
+            (needed,) = (runs[key] for key in run.needs)
+            assert (needed.identity.kind, needed.identity.seed) == ("tokenizer", run.identity.seed)
+            assert run.settings["tokenizer"] == needed.key
+
+
+def test_lvmae_is_pretrained_on_longer_clips_and_evaluated_on_those_of_its_twin(comparison):
+    runs = plan.plan(under(comparison, "vit_pico:lvmae"))
+    frames = {run.identity.kind: run.settings["clip"]["num_frames"] for run in runs}
+    assert (frames["tokenizer"], frames["pretrain"], frames["evaluate"]) == (16, 32, 16)
+    assert {run.settings["architecture"]["num_frames"] for run in runs if run.identity.kind == "pretrain"} == {32}
+
+
+def test_backbones_of_other_tubelets_get_a_tokenizer_of_their_own(comparison):
+    runs = plan.plan(under(comparison, "vit_pico:lvmae", "umt_pico:lvmae"))
+    codes = [run.settings for run in runs if run.identity.kind == "tokenizer" and run.identity.seed == 0]
+    assert [it["tubelet"] for it in codes] == [[2, 8, 8], [1, 8, 8]]
+    assert [it["protocol"]["overrides"]["time_strides"] for it in codes] == [[1, 1, 2], [1, 1, 1]]

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.execute import Run
-from benchmarks.progress import Forecast, LiveProgress, PlainProgress, duration, progress_for
+from benchmarks.progress import Forecast, LiveProgress, PlainProgress, duration, outcome, progress_for
 from benchmarks.results import Identity, Interval, Result, digest
 
 
@@ -121,3 +121,16 @@ def test_plain_progress_speaks_now_and_then_only():
         listener.tick()
     assert text.getvalue().count("left") == 2
     assert "about 1:20 left" in text.getvalue()
+
+
+def test_a_tokenizer_is_told_in_decibels_and_an_evaluation_in_percent():
+    def said(kind, name, value):
+        one = run("a", 1, kind)
+        result = Result(
+            identity=one.identity, settings={}, metrics={name: Interval(value, value, value)}, n_expected=1,
+            n_evaluated=1,
+        )  # fmt: skip
+        return outcome(one, result)
+
+    assert "18.6 dB" in said("tokenizer", "psnr", 18.6)
+    assert "50.0 %" in said("evaluate", "top1", 0.5)

@@ -3,6 +3,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from benchmarks import formats, report
@@ -179,3 +180,21 @@ def test_nobody_is_named_best_below_chance(tmp_path):
     table = replace(told.table, cells={row: hopeless for row in told.table.cells if not row.control})
     assert not any(formats.rank(table, row, task.name) for row in table.cells for task in table.tasks)
     assert not any(report.context(replace(told, table=table))["winners"].values())
+
+
+def test_clips_of_another_length_than_the_first_rows_are_shown_beside_what_was_made_of_them(tmp_path):
+    made = story(tmp_path, systems=("vit_pico",), objectives=("mae", "lvmae"))
+
+    class Pictures:
+        def arrays(self, result, name):
+            frames = 32 if result.identity.init == "lvmae" else 16
+            clip = np.zeros((2, frames, 24, 24, 3), dtype=np.uint8)
+            return {"clip": clip, "1 shown": clip}
+
+    lines, _ = report.masks_shown(replace(made, store=Pictures()))
+    assert [line.label for line in lines] == [
+        "clip",
+        "vit_pico:lvmae: shown",
+        "vit_pico:mae: clip of 16 frames",
+        "vit_pico:mae: shown",
+    ]

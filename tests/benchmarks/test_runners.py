@@ -12,6 +12,8 @@ from benchmarks.systems import systems
 from tests.benchmarks.tiny_suite import LEAKING, SUITE, VIDEOS, TinyVideos, tiny_budget
 from zoo import create_model
 from zoo.data.transforms import eval_clips
+from zoo.tokenizers import load_tokenizer
+from zoo.training.pretrain import fingerprint
 
 TOLD = Provenance(device="a processor", versions={"torch": "2"}, commit="abc", command="zoo compare")
 
@@ -176,3 +178,21 @@ def test_every_protocol_runs(tmp_path, protocol):
     result = bench.run("evaluate", task="shade", init="random")
     assert result.n_evaluated == 16
     assert bool(result.weights) == (protocol != "knn")
+
+
+@pytest.mark.slow  # three trainings
+def test_a_tokenizer_is_measured_kept_and_used_by_the_pretraining(tmp_path):
+    bench = Bench(tmp_path, system="videomamba_pico:lvmae")
+    pretrained = bench.run("pretrain")
+    (codes,) = (it for it in bench.store.results() if it.identity.kind == "tokenizer")
+    assert (codes.n_evaluated, len(codes.curves)) == (2 * VIDEOS["test"], 3)
+    assert {"psnr", "ssim", "codebook_usage", "blank_psnr"} <= set(codes.metrics)
+    kept = load_tokenizer(bench.context.folder / codes.weights)
+    assert codes.details["hash"] == fingerprint(kept) == pretrained.details["outside"]["tokenizer"]
+    shown = bench.store.arrays(pretrained, "picture")
+    assert list(shown) == ["clip", "1 shown", "2 scores", "3 decoded", "4 tokenizer", "5 predicted"]
+    assert shown["clip"].shape[1] == 32
+    # Positions in time were learned on longer clips.
+    evaluated = bench.run("evaluate", task="drift", init="lvmae")
+    assert evaluated.settings["clip"]["num_frames"] == 16
+    assert not list((bench.context.folder / "work").iterdir())

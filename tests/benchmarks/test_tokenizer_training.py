@@ -49,3 +49,12 @@ def test_a_minute_of_training_beats_the_mean_frame_on_clips_it_has_not_seen(tmp_
     assert report.point.psnr > -10 * math.log10(mean) + 0.7  # measured: 1.33
     last = told.curves[-20:]
     assert sum(row["reconstruction"] for row in last) < sum(row["blank_loss"] for row in last)
+
+
+@pytest.mark.parametrize("tubelet", [(1, 8, 8), (2, 16, 16)], ids=str)
+def test_a_fitted_tokenizer_has_one_code_per_token_and_keeps_half(tubelet):
+    clip = replace(Lesson().clip, num_frames=16, img_size=4 * tubelet[1])
+    fitted = Lesson(overrides={"channels": 4}).fitted(tubelet, clip)
+    tokenizer = fitted.objective(0).tokenizer
+    assert tokenizer.tubelet == tubelet
+    assert tokenizer.keep_tokens == round(768 / 1568 * (16 // tubelet[0]) * 16)

@@ -103,10 +103,13 @@ LEAKING = replace(
 
 
 def _short(chosen: Pretraining, steps: int) -> Pretraining:
-    """A few steps of pretraining, and of the teacher where there is one."""
+    """A few steps of pretraining, and of the teacher or tokenizer where there is one."""
     options = chosen.options
     if chosen.teacher is not None:
         options = replace(options, teacher=replace(chosen.teacher, recipe=_few(chosen.teacher.recipe, steps)))
+    if chosen.tokenizer is not None:
+        codes = replace(chosen.tokenizer, recipe=_few(chosen.tokenizer.recipe, steps))
+        options = replace(options, tokenizer=replace(codes, overrides={"channels": 4}))
     return replace(chosen, recipe=_few(chosen.recipe, steps), options=options)
 
 

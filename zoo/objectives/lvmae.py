@@ -196,14 +196,18 @@ class LVMAE(Objective):
 
     @torch.no_grad()
     def picture(self, batch: Batch, pixels: Clips) -> Picture:
-        """The visible patches, the scores, the decoded tokens, and what comes out there."""
+        """The visible patches, the scores, the decoded tokens, what the tokenizer keeps, and what comes out there."""
         draw, tubelet = self.draw(batch), self.student.tubelet
         panels = {"shown": pictures.visible(pixels, draw.keep, tubelet)}
         if draw.scores is not None:
             panels["scores"] = pictures.paint(_grays(draw.scores), self.student.grid(batch.video), tubelet)
         panels["decoded"] = pictures.visible(pixels, draw.query, tubelet)
+        if self.codes is not None:
+            # What comes back of the true codes: no prediction can look better.
+            panels["tokenizer"] = self.tokenizer.reconstruct(self.encode(batch.video).codes).clamp(0, 1)
         panels["predicted"], note = self._predicted(batch.video, draw)
-        text = f"LVMAE, strategy {self.masking.strategy}: the decoder predicts the decoded tokens alone. {note}"
+        kept = "Tokenizer: what comes back of the true codes. " if self.codes is not None else ""
+        text = f"LVMAE, strategy {self.masking.strategy}: the decoder predicts the decoded tokens alone. {kept}{note}"
         return Picture(panels, text)
 
     def _predicted(self, video: Clips, draw: Draw) -> tuple[Clips, str]:

@@ -8,13 +8,16 @@ from backbones.contract import Backbone
 from backbones.frames import FrameTeacher
 from backbones.layers import Flavor
 from zoo.batch import Batch
+from zoo.decoder_masks import Budget, DecoderMasking
 from zoo.objectives.contract import Objective
+from zoo.objectives.lvmae import lvmae_for
 from zoo.objectives.mae import mae_for
 from zoo.objectives.matrix import mask_for
 from zoo.objectives.self_distillation import self_distillation_for
 from zoo.objectives.umt import umt_for
 from zoo.objectives.vjepa import PredictorForm, vjepa_for
 from zoo.registry import create_backbone
+from zoo.tokenizers import create_tokenizer
 
 SIDE, FRAMES, CLASSES = 16, 4, 3
 SIZE = {"img_size": SIDE, "num_frames": FRAMES, "embed_dim": 32, "depth": 2}
@@ -45,6 +48,18 @@ def mae(backbone: Backbone, name: str) -> Objective:
     return mae_for(backbone, SIDE, FRAMES, mask_ratio=0.5, decoder_dim=16, decoder_depth=1, decoder_heads=2)
 
 
+def lvmae(backbone: Backbone, name: str) -> Objective:
+    tokenizer = create_tokenizer("lvmae_tokenizer_tiny", channels=4, time_strides=strides(backbone), keep_tokens=6)
+    decoder = {"width": 16, "depth": 1, "num_heads": 2}
+    masking = DecoderMasking(budget=Budget(total=0.8))
+    return lvmae_for(backbone, tokenizer, SIDE, FRAMES, mask_ratio=0.5, masking=masking, decoder=decoder)
+
+
+def strides(backbone: Backbone) -> tuple[int, ...]:
+    """Steps in time of a tokenizer with one code per token."""
+    return (1, 1, backbone.tubelet[0])
+
+
 def umt(backbone: Backbone, name: str) -> Objective:
     mask = mask_for(backbone, "attention")
     return umt_for(backbone, still_teacher(), SIDE, FRAMES, mask=mask, mask_ratio=0.5)
@@ -70,6 +85,7 @@ def self_distillation(backbone: Backbone, name: str) -> Objective:
 
 MAKERS: dict[str, Callable[[Backbone, str], Objective]] = {
     "mae": mae,
+    "lvmae": lvmae,
     "umt": umt,
     "vjepa": vjepa,
     "self_distillation": self_distillation,

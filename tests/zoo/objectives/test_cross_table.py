@@ -31,6 +31,7 @@ FAST = {
     ("mae", "videomamba_pico"),
     ("umt", "timesformer_pico"),
     ("mae", "timesformer_joint_pico"),
+    ("lvmae", "vit_pico"),
     ("self_distillation", "hf_videomae_pico"),
     ("self_distillation", "timm_vit_pico"),
 }

@@ -27,5 +27,11 @@ def test_divided_attention_gets_tube_masks_and_the_table_says_so():
 
 
 def test_an_unknown_objective_is_refused_with_the_valid_ones():
-    with pytest.raises(ValueError, match=r"'dino'.*mae, umt, vjepa, self_distillation"):
+    with pytest.raises(ValueError, match=r"'dino'.*mae, lvmae, umt, vjepa, self_distillation"):
         obstacle(vit_pico(), "dino")
+
+
+def test_tokens_that_no_tokenizer_can_match_are_refused_with_their_size():
+    odd = vit_pico(img_size=28, patch_size=14)
+    assert "2 x 14 x 14" in obstacle(odd, "lvmae")
+    assert obstacle(odd, "mae") == ""
