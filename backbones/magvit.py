@@ -202,21 +202,24 @@ class Magvit(Tokenizer):
     Args:
         form: what encoder and decoder are made of.
         quantizer: what rounds the latents.
+        embed_dim: width of the learned up-projection of codes; None for none.
 
     Attributes:
         backbone: the encoder in front of its final norm.
         latent: from there to the latents.
+        widen: the up-projection.
         decoder: codes to pixels.
     """
 
-    def __init__(self, form: Form, quantizer: Quantizer) -> None:
+    def __init__(self, form: Form, quantizer: Quantizer, embed_dim: int | None = None) -> None:
         super().__init__()
         self.form, self.quantizer = form, quantizer
         self.code_dim, self.codebook_size, self.levels = quantizer.dim, quantizer.codebook_size, quantizer.levels
         self.tubelet, self.causal = form.tubelet, form.causal
         self.backbone = MagvitEncoder(form)
         self.latent = LatentHead(form, quantizer.dim)
-        self.decoder = MagvitDecoder(form, quantizer.dim)
+        self.widen = None if embed_dim is None else nn.Linear(quantizer.dim, embed_dim)
+        self.decoder = MagvitDecoder(form, embed_dim or quantizer.dim)
 
     def grid(self, video: Float[Tensor, "batch 3 frames height width"]) -> Grid:
         """See `Tokenizer.grid`."""
@@ -238,7 +241,16 @@ class Magvit(Tokenizer):
 
     def reconstruct(self, codes: Float[Tensor, "batch t h w dim"]) -> Float[Tensor, "batch 3 frames height width"]:
         """See `Tokenizer.reconstruct`."""
-        return (self.decoder(codes.movedim(-1, 1)) + 1) / 2
+        given = codes if self.widen is None else self.widen(codes)
+        return (self.decoder(given.movedim(-1, 1)) + 1) / 2
+
+    def up_project(self, codes: Float[Tensor, "batch t h w dim"]) -> Float[Tensor, "batch t h w width"]:
+        """See `Tokenizer.up_project`; LVMAE's paper lists an "embedding dimension", whose size could not be read.
+
+        Raises:
+            ValueError: for a tokenizer made without `embed_dim`.
+        """
+        return super().up_project(codes) if self.widen is None else self.widen(codes)
 
     def embed(self, indices: Int64[Tensor, "batch t h w"]) -> Float[Tensor, "batch t h w dim"]:
         """See `Tokenizer.embed`."""
@@ -324,8 +336,8 @@ def magvit_encoder(
 
 def magvit(
     *,
-    bits: int = 18,
-    levels: tuple[int, ...] = (),
+    levels: int | tuple[int, ...] = 18,
+    embed_dim: int | None = None,
     channels: int = 128,
     multipliers: tuple[int, ...] = (1, 2, 2, 4),
     depth: int = 4,
@@ -338,8 +350,9 @@ def magvit(
     """A tokenizer.
 
     Args:
-        bits: of a code in lookup-free quantization.
-        levels: of each dimension in finite scalar quantization; empty for lookup-free quantization.
+        levels: of each dimension in finite scalar quantization; a whole number instead is the bits of a code in
+            lookup-free quantization.
+        embed_dim: width that a learned up-projection gives the codes in front of the decoder; None for none.
         channels: see `Form`; so are the others.
         multipliers: width of each level.
         depth: residual blocks per level.
@@ -361,7 +374,7 @@ def magvit(
         norm=norm,
         version=version,
     )
-    made = Magvit(form, FSQ(levels) if levels else LFQ(bits))
+    made = Magvit(form, LFQ(levels) if isinstance(levels, int) else FSQ(levels), embed_dim)
     if keep_tokens is None:
         return made
     return AdaptiveTokenizer(made, ImportanceScorer(made.tubelet, causal=causal), keep_tokens=keep_tokens)
@@ -392,7 +405,7 @@ open_magvit2_image_256 = partial(magvit, **_IMAGE_16)
 open_magvit2_image_256_encoder = partial(magvit_encoder, num_frames=1, img_size=256, **_IMAGE_16)
 open_magvit2_pretrain_262144 = open_magvit2_image_256
 open_magvit2_pretrain_262144_encoder = open_magvit2_image_256_encoder
-open_magvit2_pretrain_16384 = partial(magvit, bits=14, **_IMAGE_16)
+open_magvit2_pretrain_16384 = partial(magvit, levels=14, **_IMAGE_16)
 open_magvit2_pretrain_16384_encoder = open_magvit2_image_256_encoder
 magvit2_causal = magvit
 magvit2_causal_encoder = magvit_encoder

@@ -107,7 +107,9 @@ class Tokenizer(nn.Module, ABC):
         Raises:
             ValueError: for a tokenizer without such a layer.
         """
-        raise ValueError(f"{type(self).__name__} has no up-projection of its code vectors")
+        raise ValueError(
+            f"{type(self).__name__} has no up-projection of its code vectors; make one with embed_dim=WIDTH"
+        )
 
     def importance(self, video: Float[Tensor, "batch 3 frames height width"]) -> Float[Tensor, "batch t h w"]:
         """How much each code matters for the clip; larger is more.

@@ -58,7 +58,7 @@ def create_tokenizer(
         name: architecture ("magvit2_causal") or released weights ("open_magvit2_video_128.ucf101").
         pretrained: load the released weights.
         checkpoint_path: load this file instead: of ours, whose options need not be repeated, or of the authors.
-        overrides: options of the tokenizer, such as `channels` or `bits`; None leaves the default.
+        overrides: options of the tokenizer, such as `channels` or `levels`; None leaves the default.
 
     Returns:
         The tokenizer, in eval mode where it was filled.

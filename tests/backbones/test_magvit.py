@@ -24,12 +24,24 @@ def lively(tokenizer: Magvit) -> Magvit:
 
 def causal(norm: str = "group_per_frame") -> Magvit:
     torch.manual_seed(0)
-    return lively(magvit.magvit2_causal(bits=6, norm=norm, **TINY))
+    return lively(magvit.magvit2_causal(levels=6, norm=norm, **TINY))
 
 
 def pooled(**options) -> Magvit:
     torch.manual_seed(0)
     return lively(magvit.lvmae_tokenizer_tiny(**{"channels": 8, **options}))
+
+
+@torch.no_grad()
+def test_an_up_projection_stands_between_codes_and_decoder_and_is_at_hand_alone():
+    tokenizer = pooled(embed_dim=24)
+    codes = tokenizer.quantize(tokenizer.latents(clip(4))).codes
+    wide = tokenizer.up_project(codes)
+    assert wide.shape == (*codes.shape[:-1], 24)
+    expected = (tokenizer.decoder(wide.movedim(-1, 1)) + 1) / 2
+    torch.testing.assert_close(tokenizer.reconstruct(codes), expected)
+    with pytest.raises(ValueError, match="make one with embed_dim=WIDTH"):
+        pooled().up_project(codes)
 
 
 def changed_after(video: torch.Tensor, frame: int) -> torch.Tensor:
@@ -83,7 +95,7 @@ def test_a_clip_that_a_causal_tokenizer_cannot_cut_is_refused(shape, said):
 @torch.no_grad()
 def test_an_image_tokenizer_codes_every_frame_as_the_still_that_it_is():
     torch.manual_seed(0)
-    tokenizer, video = lively(magvit.open_magvit2_image_128(bits=6, **TINY)), clip(3)
+    tokenizer, video = lively(magvit.open_magvit2_image_128(levels=6, **TINY)), clip(3)
     stills = torch.cat([tokenizer(video[:, :, at : at + 1]).video for at in range(3)], 2)
     torch.testing.assert_close(tokenizer(video).video, stills, rtol=0, atol=1e-5)
 
@@ -109,7 +121,7 @@ def test_the_tokenizer_of_lvmae_sees_the_future_too():
 @torch.no_grad()
 def test_a_causal_video_tokenizer_inflated_from_stills_treats_every_frame_as_a_still():
     torch.manual_seed(2)
-    image, video = lively(magvit.magvit(bits=6, time_strides=(1, 1, 1), **TINY)), causal()
+    image, video = lively(magvit.magvit(levels=6, time_strides=(1, 1, 1), **TINY)), causal()
     inflate(video, image)
     frames = clip(5)
     latents = video.latents(frames)
@@ -134,7 +146,7 @@ def test_a_non_causal_video_tokenizer_is_inflated_into_the_central_slice():
 
 
 def test_tokenizers_of_another_form_are_not_inflated_and_nothing_is_copied():
-    video, image = causal(), magvit.magvit(bits=3, time_strides=(1, 1, 1), **TINY)
+    video, image = causal(), magvit.magvit(levels=3, time_strides=(1, 1, 1), **TINY)
     before = {name: it.clone() for name, it in video.state_dict().items()}
     with pytest.raises(ValueError, match=r"'latent.proj.weight' of the video tokenizer is \[6, 32, 1, 1, 1\]"):
         inflate(video, image)

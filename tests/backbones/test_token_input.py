@@ -99,7 +99,7 @@ def test_every_parameter_has_a_layer(kind, request):
 
 
 def test_a_vit_of_codes_takes_clips_of_a_causal_tokenizer_of_two_lengths():
-    causal = magvit.magvit2_causal(bits=6, channels=8, depth=1)
+    causal = magvit.magvit2_causal(levels=6, channels=8, depth=1)
     small = {**SMALL, "num_frames": 5}
     backbone = CodeViT(causal, mean=MEAN, std=STD, **small).eval()
     assert tuple(backbone.forward_features(clip(5)).grid) == (2, 2, 2)

@@ -48,7 +48,7 @@ def shapes_of(module: torch.nn.Module) -> dict[str, torch.Size]:
 
 def test_the_tiny_video_model_gives_the_authors_latents_indices_and_pixels():
     parity = json.loads(find("magvit/open_magvit2_tiny_parity.json").read_text())
-    tokenizer = magvit.open_magvit2_video_128(bits=6, channels=32, depth=1).eval()
+    tokenizer = magvit.open_magvit2_video_128(levels=6, channels=32, depth=1).eval()
     tokenizer.load_state_dict(recipe(shapes_of(tokenizer)))
     for case in parity["cases"]:
         shape = (1, 3, case["T"], 32, 32)
@@ -98,7 +98,7 @@ def test_released_files_have_exactly_the_tensors_of_our_networks(architecture):
 def lightning_file(video: bool = True) -> dict[str, torch.Tensor]:
     """A file as the authors' trainer writes it: weights, averages under names without dots, discriminator."""
     build = magvit.open_magvit2_video_128 if video else magvit.open_magvit2_image_128
-    own = build(bits=4, channels=8, depth=1).state_dict()
+    own = build(levels=4, channels=8, depth=1).state_dict()
     weights = tiny_layout(video).to_official(own).state
     averages = {f"model_ema.{key.replace('.', '')}": it + 1 for key, it in weights.items()}
     extras = ("loss.discriminator.main.0.weight", "model_ema.lossdiscriminatormain0weight", "model_ema.decay")
