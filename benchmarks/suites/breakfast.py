@@ -167,8 +167,8 @@ SUITE = Suite(
         "Names of files repeat across cameras: P47/cam01/P47_cereals and P47/webcam01/P47_cereals are two videos. The "
         "released VideoMAE, UMT and VideoMamba code merges predictions by that name, which leaves 136 of 355 test "
         "videos [R, D]; here they are merged by row.",
-        "VideoMamba's eight published accuracies cannot come from 355 test videos at 0.1 rounding; a list of 192 would "
-        "fit all of them [inferred]. Do not compare with them without the author's list (its issues 76 and 110).",
+        "Six of VideoMamba's eight published accuracies cannot come from 355 test videos at 0.1 rounding; a list of "
+        "192 would fit all [inferred]. Do not compare with them without the author's list (its issues 76 and 110).",
         "Published counts differ: ViS4mer's lists hold 1,357 + 355, VideoMamba's paper says 1,577 / 410, Timeception's "
         "issue 19 says 1,357 / 335.",
         "ViS4mer's code leaves out P28-cam01-P28_cereals, P28-cam02-P28_cereals and P27-stereo-P27_milk_ch0 of its own "

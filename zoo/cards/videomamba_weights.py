@@ -44,8 +44,8 @@ VIEWS_SSV2 = (
     "reader has, and the paper's table prints 3 x 2 for all but the supervised middle rows"
 )
 NOT_355 = (
-    "the eight printed Breakfast accuracies cannot come from the usual 355 test videos: at this rounding all eight fit "
-    "192 only, so they are of another test list (our inference)"
+    "the eight printed Breakfast accuracies cannot all come from the usual 355 test videos: at this rounding all eight "
+    "fit 192 only, so they are of another test list (our inference)"
 )
 RECIPE_K400 = "base learning rate 2e-4 in text and scripts, 4e-4 in the paper's Table IV"
 RECIPE_IN1K = (

@@ -15,7 +15,7 @@ K600_TRAIN_VIDEOS = 383_393
 K700_TRAIN_VIDEOS = 542_357
 # Release 1, from memory; the lists in use differ.
 MIT_TRAIN_VIDEOS = 802_264
-# ILSVRC 2012; UCF101, first split, from memory; COIN as its authors publish it.
+# ILSVRC 2012; UCF101, first split, from memory; COIN's list, from memory.
 IN1K_TRAIN_IMAGES = 1_281_167
 UCF101_TRAIN_VIDEOS = 9_537
 COIN_TRAIN_VIDEOS = 9_030

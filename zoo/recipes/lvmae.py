@@ -33,6 +33,9 @@ UNKNOWN = (
     *("recipe.global_batch", "recipe.base_lr", "recipe.base_final_lr", "recipe.base_warmup_lr", "recipe.betas"),
     *("recipe.weight_decay", "recipe.precision", "warmup_epochs", "clip.stride", "clip.sampling", "augment", "videos"),
 )
+UNKNOWN_TUNED = (
+    *("options.drop_path_rate", "recipe.layer_decay", "recipe.label_smoothing", "recipe.mixup", "recipe.cutmix"),
+)
 LISTS = {
     "diving48": ("Diving48 V2, official train list", DIVING48_TRAIN_VIDEOS),
     "ek100": ("EPIC-KITCHENS-100, segments of the official train list", EK100_TRAIN_SEGMENTS),
@@ -183,7 +186,7 @@ def finetune(row: Row) -> Training:
         expected=row.expected,
         source=SOURCE,
         produces="",
-        unknown=(*UNKNOWN, "options.drop_path_rate", *(() if row.said else ("epochs",))),
+        unknown=(*UNKNOWN, *UNKNOWN_TUNED, *(() if row.said else ("epochs",))),
         lacks=(),
         notes=(
             *(("class attention in the paper, a query's cross-attention with its MLP here",) if large else ()),

@@ -226,7 +226,10 @@ def magvit_1() -> Iterator[Training]:
             expected=(),
             source="arXiv 2212.05199; google-research/magvit, configs",
             produces="",
-            unknown=("videos", "augment", "objective.discriminator", "recipe.base_final_lr"),
+            unknown=(
+                *("videos", "augment", "objective.discriminator", "objective.weights.entropy_rise"),
+                *("objective.weights.entropy_steps", "recipe.base_final_lr"),
+            ),
             lacks=(),
             notes=(
                 "begins with a two-dimensional model of ImageNet, inflated",

@@ -271,6 +271,7 @@ def finetune(row: Row) -> Training:
         notes=(
             REPEATS,
             *(("the classifier starts from the rows of the one before",) if row.head_start == "rows" else ()),
+            *(("the model zoo names the Kinetics-400 model as its start",) if row.weight_decay == 0.1 else ()),
         ),
         obstacle="",
     )

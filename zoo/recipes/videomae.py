@@ -80,7 +80,7 @@ FINETUNINGS = (
     Row("large", "k400", 1600, 2e-3, 35, drop_path=0.2),
     Row("huge", "k400", 1600, 1e-3, 50, drop_path=0.2, dropout=0.5, unknown=()),
     Row("small", "ssv2", 2400, 1e-3, 40, layer_decay=0.7),
-    Row("base", "ssv2", 800, 5e-4, 50),
+    Row("base", "ssv2", 800, 5e-4, 50, repeats=1),
     Row("base", "ssv2", 2400, 5e-4, 30),
     Row("base", "ucf101", 3200, 5e-4, 100, layer_decay=0.7, drop_path=0.2, dropout=0.5, unknown=()),
 )

@@ -207,6 +207,7 @@ def as_printed(coded: Training) -> Training:
         augment=augment,
         source="arXiv 2404.08471, Table 9",
         produces="",
+        unknown=(*coded.unknown, "augment.erase"),
         notes=("the released probes come from the code, whose weight decay and augmentation differ", COUNTED),
     )
 
@@ -239,7 +240,7 @@ def version_2(architecture: str, suite: str, top1: float) -> Training:
         frames, stride = 64, 2
     clip = square(frames, side, sampling="vjepa", stride=stride, views=(segments, 3), flip=suite != "ssv2")
     if suite == "in1k":
-        frames = 18 if size == "giant" else 16
+        frames = 18 if large else 16
         clip = square(frames, side, sampling="uniform", stride=1, short_side=int(side * 256 / 224), flip=True)
     batch = {"in1k": 1024, "coin": 128, "diving48": 128, "jester": 128}.get(suite, 256)
     epochs = 100 if levels else 20
@@ -274,9 +275,9 @@ def version_2(architecture: str, suite: str, top1: float) -> Training:
     made = training(probe, family="vjepa2", source=f"arXiv 2506.09985, Appendix C; {JEPA_2}, configs/eval", notes=notes)
     unknown = {
         "in1k": ("recipe.lrs", "recipe.weight_decays", "recipe.weight_decay"),
-        "ssv2": ("recipe.batch_size", "epochs"),
-        "k400": ("recipe.batch_size", "epochs"),
-        "coin": ("epochs", "clip.crops"),
+        "ssv2": ("recipe.batch_size",),
+        "k400": ("recipe.batch_size",),
+        "coin": ("epochs", "videos"),
     }.get(suite, ())
     return replace(made, unknown=(*made.unknown, *unknown))
 

@@ -18,6 +18,7 @@ def test_copies_of_a_video_do_not_raise_the_rate_and_nothing_is_flipped_in_pretr
     assert tuned.optimisation.repeats == 2
     assert schedule_of(tuned.optimisation).peak == pytest.approx(5e-4 * tuned.global_batch / 256)
     assert TRAININGS["videomae_base.k400_pt_e800_k400_ft"].optimisation.repeats == 1
+    assert TRAININGS["videomae_base.ssv2_pt_e800_ssv2_ft"].optimisation.repeats == 1
     assert TRAININGS["videomae_large.k400_pt_e1600"].augment.flip == 0
 
 

@@ -43,6 +43,7 @@ def test_the_masked_model_is_fine_tuned_shorter_and_more_gently():
 def test_long_videos_begin_with_the_kinetics_model_of_as_many_frames():
     coin = TRAININGS["videomamba_small.coin_f64_res224"]
     assert coin.start == "videomamba_small.k400_f64_res224"
+    assert TRAININGS["videomamba_tiny.coin_f64_res224"].start == "videomamba_tiny.k400_f32_res224"
     views = [(it.clips, it.crops) for it in TRAININGS["videomamba_middle.coin_mask_ft_f64_res224"].views]
     assert views == [(10, 3), (4, 3)]
 
