@@ -255,7 +255,14 @@ def store(plan: Plan, videos: Videos, told: Outcome, settings: Any) -> tuple[dic
     metrics = numbers(predictions, headline=task.metric, per_scene=task.videos_per_scene)
     if not is_first_process():
         return metrics, None, ""
-    values = plain({"recipe": training.name, "fields": settings_of(training), "protocol": asdict(settings)})
+    values = plain(
+        {
+            "recipe": training.name,
+            "fields": settings_of(training),
+            "protocol": asdict(settings),
+            "clip": training.clip.to_dict(),  # where all evaluations have it
+        }
+    )
     identity = Identity(
         kind="evaluate",
         system=training.architecture,
