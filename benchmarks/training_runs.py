@@ -45,7 +45,6 @@ from zoo.tokenizers import save_tokenizer
 from zoo.training.fit import fit, is_first_process
 from zoo.training.parts import pretrainer
 from zoo.training.predictions import Predictions
-from zoo.training.pretrain import Pretrain
 from zoo.training.probe_recipe import SweepRecipe
 
 CHECKPOINT_EVERY = 1000
@@ -145,12 +144,6 @@ def begin(plan: Plan, classes: Classes) -> tuple[VideoModel | None, Objective]:
         return None, build_objective(Job(training, empty, classes.number, plan.outside))  # type: ignore[arg-type]
     whole = student_model(training, plan.outside)
     return whole, build_objective(Job(training, whole.backbone, classes.number, plan.outside))
-
-
-def training_module(plan: Plan, classes: Classes) -> Pretrain:
-    """What trains a pretraining, for its table of layers."""
-    _, objective = begin(plan, classes)
-    return pretrainer(objective, recipe_of(plan.training), seed=plan.order.seed)
 
 
 def keep(plan: Plan, whole: VideoModel | None, objective: Objective, classes: Classes) -> Path:
