@@ -42,8 +42,9 @@ class Line:
 
     @property
     def training(self) -> str:
-        """See `training_of`."""
-        return training_of(self.table.protocol, card_of(self.row))
+        """See `training_of`; with the share of the videos, where a head sees only that."""
+        how, share = training_of(self.table.protocol, card_of(self.row)), self.table.share
+        return f"{how} {100 * share:g} %" if share else how
 
     @property
     def protocol(self) -> dict[str, str]:
@@ -165,7 +166,8 @@ def once(lines: Sequence[Line]) -> list[tuple[Line, list[str]]]:
     for line in lines:
         row, number = line.row, line.row.values.get(line.metric)
         what = (line.paper.name, row.system, row.card, row.pretraining, row.frames, row.resolution)
-        key = (*what, number, *line.protocol.values()) if number is not None else (line.name,)
+        told = (line.table.task_of(row), number, *line.protocol.values())
+        key = (*what, *told) if number is not None else (line.name,)
         if key in found:
             found[key][1].append(line.name)
         else:

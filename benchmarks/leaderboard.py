@@ -30,6 +30,7 @@ from zoo.registry import architectures, released
 REPORTED, MEASURED = "reported", "measured"
 FAMILY_OF_PAPER = {"magvit2": "magvit", "open_magvit2": "magvit"}
 QUOTED = "others"
+SHRUNK = "a shrunken network, which says nothing about the published one"
 HOW = {
     EFFICIENCY: "costs",
     "finetune": "fine-tuned",
@@ -117,8 +118,7 @@ def _reported(paper: Paper, table: Table, row: Row) -> Entry:
     metric, source, card = METRICS[name], paper.sources[table.source_of(row, name)], card_of(row)
     others = [f"{METRICS[it].heading} {_number(value)}" for it, value in row.values.items() if it != name and value]
     differing = [
-        f"{METRICS[it.metric].heading if it.metric in METRICS else it.metric} is {it.value} in "
-        f"{paper.sources[it.source].where}" + (f": {it.note}" if it.note else "")
+        f"{it.subject} is {it.value} in {paper.sources[it.source].where}" + (f": {it.note}" if it.note else "")
         for it in table.conflicts_of(row)
     ]
     unavailable = [f"{METRICS[it].heading} not available" for it, value in row.values.items() if value is None]
@@ -186,7 +186,8 @@ def _measured(
     frames, side = int(clip.get("num_frames", 0)), int(clip.get("img_size", 0))
     views = int(clip.get("clips", 0)) * int(clip.get("crops", 0))
     point = points.get((who.system.partition(".")[0], side, frames))
-    count = result.details.get("parameters") or (known.parameters if known else None)
+    small = bool(result.details.get("shrunk"))
+    count = result.details.get("parameters") or (known.parameters if known and not small else None)
     part = result.details.get("no_headline", "")
     return Entry(
         kind=MEASURED,
@@ -206,7 +207,7 @@ def _measured(
         params_m=count / 1e6 if count else None,
         gflops=point * views if point and views else None,
         source=", ".join(filter(None, (result.created[:10], result.commit or "outside a checkout", result.device))),
-        remarks=[*([part] if part else []), *(_against(key, it) for key, it in told)],
+        remarks=[*([SHRUNK] if small else []), *([part] if part else []), *(_against(key, it) for key, it in told)],
         verdict=told[0][1].verdict if told else INCOMPLETE if part else "",
         predictions=_group(result),
     )

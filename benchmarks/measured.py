@@ -127,9 +127,10 @@ def beside(row: Row, asked: Request, result: Result, metric: str) -> Measured:
         verdict, why = DIFFERS, "; ".join(differences)
     elif lacks or value is None:
         verdict, why = INCOMPLETE, lacks or f"the result has no {METRICS[metric].heading}"
+    elif reported is None:
+        verdict, why = INCOMPLETE, "the printed number is not available"
     else:
-        inside = reported is not None and value.low <= reported <= value.high
-        verdict, why = WITHIN if inside else OUTSIDE, remark
+        verdict, why = WITHIN if value.low <= reported <= value.high else OUTSIDE, remark
     return Measured(
         verdict=verdict,
         metric=metric,

@@ -191,6 +191,11 @@ class Conflict:
     source: str
     note: str = ""
 
+    @property
+    def subject(self) -> str:
+        """The cell's heading, or the name of the field."""
+        return METRICS[self.metric].heading if self.metric in METRICS else self.metric
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:

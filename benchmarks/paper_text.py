@@ -85,8 +85,8 @@ def _has_tasks(table: Table) -> bool:
 
 
 def _metrics(table: Table, with_ours: bool) -> list[str]:
-    """Beside our numbers only the headline stands."""
-    return [table.metric] if with_ours else table.metrics
+    """Beside our numbers only those stand that they are measured against."""
+    return list(dict.fromkeys(table.headline(row) for row in table.rows)) if with_ours else table.metrics
 
 
 def heading(metric: str) -> str:
@@ -124,9 +124,8 @@ def _row_notes(paper: Paper, table: Table, row: Row) -> list[str]:
 
 def _conflict_words(paper: Paper, conflict: Conflict) -> str:
     source = paper.sources[conflict.source]
-    what = METRICS[conflict.metric].heading if conflict.metric in METRICS else conflict.metric
     note = f"; {conflict.note}" if conflict.note else ""
-    return f"sources disagree, {what}: {conflict.value} in {source.where} ({source.kind}){note}"
+    return f"sources disagree, {conflict.subject}: {conflict.value} in {source.where} ({source.kind}){note}"
 
 
 def ours_cells(sheet: Sheet, table: Table, row: Row, told: "Measured | None") -> list[Cell]:

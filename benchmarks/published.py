@@ -17,7 +17,7 @@ from backbones.tokenizer import Tokenizer
 from backbones.vit import MAE_ST, VIDEOMAE
 from benchmarks.class_map import class_map, keep_classes
 from benchmarks.session import RequestError
-from benchmarks.shrink import TEACHER, TEACHER_WIDTH, small_tokenizer
+from benchmarks.shrunken_training import TEACHER, TEACHER_WIDTH, small_tokenizer
 from heads.linear import LinearHead
 from heads.masked_decoder import MaskedDecoder
 from zoo.card import Classifier, Source

@@ -17,7 +17,7 @@ from benchmarks.paper_rows import why_not
 from benchmarks.paper_tables import EFFICIENCY, MEASURED, METRICS, Paper, Row, Table, get_paper
 from benchmarks.results import Result, Store
 from benchmarks.session import RequestError
-from benchmarks.shrunken import shrunken_file, shrunken_network
+from benchmarks.shrunken_network import shrunken_file, shrunken_network
 from benchmarks.suite import Suite, Task
 from benchmarks.suites.table import get_suite
 from zoo.card import ClipSpec
@@ -437,4 +437,6 @@ def judged(found: Found, metric: str) -> Measured | None:
     if found.request is None or found.result is None:
         return None
     told = beside(found.job.row, found.request, found.result, metric)
-    return told._replace(verdict=DIFFERS, why=found.job.differs) if found.job.differs else told
+    if not found.job.differs:
+        return told
+    return told._replace(verdict=DIFFERS, why="; ".join(filter(None, (found.job.differs, told.why))))

@@ -15,7 +15,7 @@ from benchmarks.paper_tables import METRICS
 from benchmarks.reproduce import Asked, Found, Job, Options, judged
 from benchmarks.reproduce_costs import cost_words, time_words
 from benchmarks.results import Result
-from benchmarks.shrunken import WORDS
+from benchmarks.shrunken_network import WORDS
 from benchmarks.suite import Suite, Task
 from benchmarks.synth import layout_of
 from zoo.card import Card
@@ -128,8 +128,7 @@ def conflict_lines(job: Job, asked: Asked, metric: str = "") -> list[str]:
         metric: of this number and of what its evaluation is; "" for everything, trainings too.
     """
     return [
-        f"elsewhere {METRICS[it.metric].heading if it.metric in METRICS else it.metric} {it.value} "
-        f"({asked.paper.sources[it.source].where}){f': {it.note}' if it.note else ''}"
+        f"elsewhere {it.subject} {it.value} ({asked.paper.sources[it.source].where}){f': {it.note}' if it.note else ''}"
         for it in asked.table.conflicts_of(job.row)
         if not metric or it.metric in (metric, *SHAPING)
     ]

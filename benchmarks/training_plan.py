@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.published import Outside
 from benchmarks.session import RequestError, check_data
-from benchmarks.shrink import STEPS, SUITE, TASK, shrunk
+from benchmarks.shrunken_training import STEPS, SUITE, TASK, shrunk
 from benchmarks.suite import Suite, Task
 from benchmarks.suites.table import get_suite
 from benchmarks.training_settings import difference, with_values

@@ -45,7 +45,6 @@ from zoo.tokenizers import save_tokenizer
 from zoo.training.fit import fit, is_first_process
 from zoo.training.parts import pretrainer
 from zoo.training.predictions import Predictions
-from zoo.training.pretrain import Pretrain
 from zoo.training.probe_recipe import SweepRecipe
 
 CHECKPOINT_EVERY = 1000
@@ -145,12 +144,6 @@ def begin(plan: Plan, classes: Classes) -> tuple[VideoModel | None, Objective]:
         return None, build_objective(Job(training, empty, classes.number, plan.outside))  # type: ignore[arg-type]
     whole = student_model(training, plan.outside)
     return whole, build_objective(Job(training, whole.backbone, classes.number, plan.outside))
-
-
-def training_module(plan: Plan, classes: Classes) -> Pretrain:
-    """What trains a pretraining, for its table of layers."""
-    _, objective = begin(plan, classes)
-    return pretrainer(objective, recipe_of(plan.training), seed=plan.order.seed)
 
 
 def keep(plan: Plan, whole: VideoModel | None, objective: Objective, classes: Classes) -> Path:
@@ -255,7 +248,14 @@ def store(plan: Plan, videos: Videos, told: Outcome, settings: Any) -> tuple[dic
     metrics = numbers(predictions, headline=task.metric, per_scene=task.videos_per_scene)
     if not is_first_process():
         return metrics, None, ""
-    values = plain({"recipe": training.name, "fields": settings_of(training), "protocol": asdict(settings)})
+    values = plain(
+        {
+            "recipe": training.name,
+            "fields": settings_of(training),
+            "protocol": asdict(settings),
+            "clip": training.clip.to_dict(),  # where all evaluations have it
+        }
+    )
     identity = Identity(
         kind="evaluate",
         system=training.architecture,

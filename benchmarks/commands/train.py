@@ -87,7 +87,7 @@ class Command:
 
     def order(self, arguments: argparse.Namespace) -> "Order":
         """The order that a command line makes."""
-        from benchmarks.shrink import STEPS
+        from benchmarks.shrunken_training import STEPS
         from benchmarks.training_plan import Order
         from zoo.training.fit import Hardware
 

@@ -91,6 +91,18 @@ def test_a_head_on_a_frozen_network_is_another_protocol_than_fine_tuning():
     assert "≠ training attentive" in text
 
 
+def test_few_videos_are_another_protocol_than_more_of_them():
+    pages = [table(row(), name=f"few{share}", protocol="low_shot", share=share) for share in (0.05, 0.1)]
+    made = side_by_side(lines_of([paper(*pages)], "k400"), title="t")
+    assert [it[0].text for it in made.rows] == ["made:few0.05:tiny", "≠ made:few0.1:tiny"]
+    assert "≠ training low_shot 10 %" in made.notes
+
+
+def test_equal_numbers_of_two_tasks_are_two_lines():
+    page = table(row(task="scene"), row(name="again", task="year"), suite="lvu")
+    assert len(side_by_side(lines_of([paper(page)], "lvu"), title="t").rows) == 2
+
+
 def test_costs_are_of_all_views_and_counted_parameters_are_told_from_printed_ones():
     lines = lines_of(rows_of_two_papers(), "k400", frames=8)
     assert names(lines) == ["small", "counted", "one_view"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.leaderboard import MEASURED, QUOTED, REPORTED, found, page, per_class, reported
+from benchmarks.leaderboard import MEASURED, QUOTED, REPORTED, SHRUNK, found, page, per_class, reported
 from benchmarks.paper_tables import Conflict, Paper, Source
 from benchmarks.results import Identity, Interval, Result, Store, digest
 from benchmarks.side_by_side import Stored
@@ -81,6 +81,17 @@ def test_a_measured_line_says_which_printed_one_it_is_about_and_how_it_stands(tm
     part = made.result(line, table, scored=10)
     assert found([Stored(part, Store(tmp_path))], [paper(table)])[0].verdict == "incomplete"
     assert found([Stored(result, Store(tmp_path))])[0].verdict == ""
+
+
+def test_a_shrunken_training_says_so_and_has_not_the_parameters_of_the_published_network(tmp_path):
+    line = made.row()
+    whole = made.result(line, made.table(line))
+    whole = replace(whole, identity=replace(whole.identity, system="videomamba_tiny", protocol="finetune recipe"))
+    small = replace(whole, details={**whole.details, "shrunk": True})
+    (told,) = found([Stored(small, Store(tmp_path))])
+    assert (told.params_m, told.remarks) == (None, [SHRUNK])
+    (told,) = found([Stored(whole, Store(tmp_path))])
+    assert (told.params_m, told.remarks) == (pytest.approx(7.0, abs=0.5), [])
 
 
 def test_low_shot_lines_say_their_share_whether_printed_or_measured(tmp_path):

@@ -31,6 +31,7 @@ def test_a_number_that_we_or_they_lack_is_told_as_such():
     assert (told.verdict, told.value, told.why) == (INCOMPLETE, None, "the result has no top-5")
     nobody = replace(line, values={"top1": None})
     told = measured(nobody, page, [result(line, page)])
+    assert (told.verdict, told.why) == (INCOMPLETE, "the printed number is not available")
     assert (told.reported, told.difference) == (None, None)
     assert told.value is not None
 

@@ -70,6 +70,13 @@ def test_our_number_stands_beside_the_printed_one_with_interval_and_verdict():
     assert next(it for it in text.splitlines() if it.startswith("other")).endswith("not measured")
 
 
+def test_a_row_without_the_headline_has_its_own_number_beside_ours():
+    line, error = row(), row(name="error", values={"mse": 0.26})
+    text = shown(table(line, error), lambda *_: None)
+    assert "MSE" in text
+    assert "0.26" in text
+
+
 def test_a_result_of_other_views_says_so_and_an_empty_one_has_no_number():
     line = row()
     page = table(line)

@@ -22,7 +22,7 @@ from benchmarks.published import (
 )
 from benchmarks.runners import save_weights
 from benchmarks.session import RequestError
-from benchmarks.shrink import shrunk
+from benchmarks.shrunken_training import shrunk
 from zoo.data.labels import order
 from zoo.recipes.catalogue import TRAININGS
 from zoo.registry import create_model, get_architecture

@@ -237,11 +237,13 @@ def test_another_protocol_than_the_row_prints_is_never_within(options, own, pret
     job = replace(one.job, row=replace(one.job.row, values={"top1": 50.0}))
     assert judged(one._replace(job=job), "top1").verdict == WITHIN
     told = judged(one._replace(job=replace(job, differs="it has other views")), "top1")
-    assert (told.verdict, told.why) == (DIFFERS, "it has other views")
+    assert (told.verdict, told.why) == (DIFFERS, "it has other views; list of ours")
     model = create_model("vit_pico", num_classes=2)
     save_checkpoint(model, own.with_name("other.safetensors"), clip=model.spec.clip)
     other = one._replace(job=job, request=replace(one.request, checkpoint=own.with_name("other.safetensors")))
     assert (judged(other, "top1").verdict, judged(other, "top1").why) == (DIFFERS, "weights of another file")
+    both = other._replace(job=replace(job, differs="it has other views"), request=other.request)
+    assert judged(both, "top1").why == "it has other views; weights of another file"
 
 
 @pytest.mark.parametrize("error", [CheckpointError("x.pth", "it is torn"), FewVideosError("it is torn")])

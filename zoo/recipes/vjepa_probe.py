@@ -144,7 +144,7 @@ def training(probe: Probe, *, family: str, source: str, notes: tuple[str, ...]) 
         videos=VIDEOS.get(probe.suite, 1),
         clip=probe.clip,
         views=views_of(probe.clip, "configuration"),
-        augment=IMAGE_AUGMENT if image else replace(VIDEO_AUGMENT, flip=0.0),
+        augment=IMAGE_AUGMENT if image else VIDEO_AUGMENT,
         recipe=probe.recipe,
         epochs=None if absent else probe.epochs,
         warmup_epochs=None if absent else 0,

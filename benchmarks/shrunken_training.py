@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from zoo.card import Classifier
+from benchmarks.shrunken_network import small_head
 from zoo.recipes.learned import Alignment, Codes, Distillation, Learned, Pixels, Prediction, Reconstruction
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.training import RANDOM, Descent, Original, Training
@@ -16,7 +16,7 @@ from zoo.registry import get_architecture
 from zoo.tokenizers import tokenizer_of
 from zoo.training.probe_recipe import SweepRecipe
 
-STEPS, BATCH, HEADS, WIDTH, DEPTH = 4, 4, 4, 32, 3
+STEPS, BATCH, WIDTH = 4, 4, 32
 SIDE = 32  # pixels
 CODE_PX, CODED = 16, 64  # of a token on which a code lies, and of the clips
 SIZES = ("num_frames", "img_size")
@@ -40,7 +40,7 @@ def shrunk(training: Training, *, steps: int = STEPS) -> Training:
     return replace(
         training,
         options=options,
-        classifier=small_head(training.classifier),
+        classifier=None if training.classifier is None else small_head(training.classifier, options),
         head_start="fresh",
         start=RANDOM,
         objective=small_objective(training.objective),
@@ -74,16 +74,6 @@ def small_options(training: Training) -> dict[str, Any]:
 def small_tokenizer(name: str) -> dict[str, Any]:
     """Options of a small tokenizer; its clips are no option of it."""
     return {key: it for key, it in tokenizer_of(name).shrink.items() if key not in SIZES}
-
-
-def small_head(form: Classifier | None) -> Classifier | None:
-    """A head whose attention divides the small width, on blocks that there are."""
-    if form is None:
-        return None
-    layers = tuple(range(DEPTH))[-len(form.layers) :] if form.layers else ()
-    # A position table is made for the published grid.
-    options = {name: it for name, it in form.options.items() if name != "table_grid"}
-    return replace(form, num_heads=HEADS, layers=layers, options=options)
 
 
 def small_recipe(recipe: Recipe | SweepRecipe | Descent, steps: int) -> Recipe | SweepRecipe | Descent:

@@ -31,7 +31,7 @@ def shrunken_model(name: str, task: Task) -> VideoModel:
     architecture = get_architecture(name)
     card = get_card(name) if has_tag(name) else None
     released = card.classifier if card is not None else None
-    form = _fitting(released or architecture.classifier, architecture.shrink)
+    form = small_head(released or architecture.classifier, architecture.shrink)
     model = create_model(
         name, num_classes=None if form.questions else task.num_classes, classifier=form, **architecture.shrink
     )
@@ -42,8 +42,13 @@ def shrunken_model(name: str, task: Task) -> VideoModel:
     return model
 
 
-def _fitting(form: Classifier, shrink: Mapping[str, Any]) -> Classifier:
-    """A form of head for a network of fewer and narrower blocks."""
+def small_head(form: Classifier, shrink: Mapping[str, Any]) -> Classifier:
+    """A form of head for a network of fewer and narrower blocks.
+
+    Args:
+        form: published.
+        shrink: options of the small network.
+    """
     depth, width = shrink.get("depth"), shrink.get("embed_dim")
     if form.layers and depth is not None:
         form = replace(form, layers=tuple(range(depth))[-len(form.layers) :])

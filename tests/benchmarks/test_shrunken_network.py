@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.shrunken import shrunken_file, shrunken_model, shrunken_network
+from benchmarks.shrunken_network import shrunken_file, shrunken_model, shrunken_network
 from benchmarks.suites import k400, lvu
 from zoo.checkpoints import read_saved
 from zoo.registry import create_model, released

@@ -1,4 +1,4 @@
-from benchmarks.shrink import BATCH, shrunk
+from benchmarks.shrunken_training import BATCH, shrunk
 from zoo.recipes.catalogue import TRAININGS
 from zoo.recipes.training import RANDOM
 
