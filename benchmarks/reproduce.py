@@ -16,7 +16,7 @@ from benchmarks.paper_recipes import command_words, recipes_of
 from benchmarks.paper_rows import why_not
 from benchmarks.paper_tables import EFFICIENCY, MEASURED, METRICS, Paper, Row, Table, get_paper
 from benchmarks.results import Result, Store
-from benchmarks.session import RequestError
+from benchmarks.session import RequestError, no_folder
 from benchmarks.shrunken_network import shrunken_file, shrunken_network
 from benchmarks.suite import Suite, Task
 from benchmarks.suites.table import get_suite
@@ -163,10 +163,10 @@ def asked_for(words: str) -> Asked:
 
 
 def plan(asked: Asked, options: Options) -> list[Job]:
-    """How every row is measured, or why it cannot be. Looks at no data and at no network.
+    """How every row is measured, or why it cannot be. Reads no data and asks no network.
 
     Raises:
-        RequestError: for options that do not fit, and for a single row that cannot be measured.
+        RequestError: for options that do not fit, a folder that is not there, and a single row that cannot be measured.
         UnknownNameError: for an unknown architecture.
         CheckpointError: for a file of weights that is none.
     """
@@ -180,6 +180,8 @@ def plan(asked: Asked, options: Options) -> list[Job]:
 def _check(asked: Asked, options: Options) -> None:
     budget(options.budget)
     allowed_failures(options.tolerate, 1)
+    if options.data is not None and not options.data.is_dir():
+        raise RequestError(f"--data {options.data}: {no_folder(options.data)}")
     own = {"--checkpoint": options.checkpoint is not None, "--network": bool(options.network)}
     if wrong := [option for option, given in own.items() if given and not asked.single]:
         raise RequestError(f"{wrong[0]} is for a single row: {asked.paper.name}:{asked.table.name}:ROW")

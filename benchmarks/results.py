@@ -242,6 +242,8 @@ class Store:
                 result = Result.from_json(path.read_text(encoding="utf-8"))
                 self._check_arrays(result)
                 found.append(result)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                self.problems.append(Problem(path, f"not a whole JSON file: {error}"))
             except (OSError, ValueError) as error:
                 self.problems.append(Problem(path, str(error)))
         return found

@@ -113,6 +113,11 @@ class Session:
         return self.comparison.budget
 
 
+def no_folder(path: Path) -> str:
+    """Why a path is no folder."""
+    return "this is a file, not a folder" if path.exists() else "there is no such folder"
+
+
 def check_data(suite: Suite, folder: Path | None) -> None:
     """See whether the folder of a suite's official files is there, before anything is read.
 
@@ -121,7 +126,7 @@ def check_data(suite: Suite, folder: Path | None) -> None:
         SuiteError: where a suite needs one and none is named.
     """
     if folder is not None and not folder.is_dir():
-        raise RequestError(f"--data {folder}: there is no such folder; it should hold the files of {suite.name}")
+        raise RequestError(f"--data {folder}: {no_folder(folder)}; it should hold the files of {suite.name}")
     if suite.url:
         Finder(suite.name, folder, url=suite.url)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.published import Outside
 from benchmarks.session import RequestError, check_data
 from benchmarks.shrunken_training import STEPS, SUITE, TASK, shrunk
-from benchmarks.suite import Suite, Task
+from benchmarks.suite import Suite, SuiteError, Task
 from benchmarks.suites.table import get_suite
 from benchmarks.training_settings import difference, with_values
 from zoo.fetch import find, words
@@ -15,6 +15,7 @@ from zoo.recipes.learned import Alignment, Codes, Distillation, Reconstruction
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.training import RANDOM, Training
 from zoo.registry import get_card, released
+from zoo.training.features import AcceleratorError
 from zoo.training.fit import Hardware
 from zoo.training.optim import schedule_of
 from zoo.training.probe_recipe import SweepRecipe
@@ -268,3 +269,12 @@ def check(plan: Plan) -> None:
     start = plan.training.start
     if order.start is None and start != RANDOM and start not in released():
         raise RequestError(f"{card_words(start)}")
+
+
+def refusal(plan: Plan) -> str:
+    """Why a run could not begin here and now; "" where it could."""
+    try:
+        check(plan)
+    except (RequestError, SuiteError, AcceleratorError) as error:
+        return str(error)
+    return ""

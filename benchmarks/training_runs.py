@@ -27,7 +27,7 @@ from benchmarks.runners import save_weights
 from benchmarks.session import RequestError
 from benchmarks.suite import Videos
 from benchmarks.training_plan import Plan
-from benchmarks.training_settings import settings_of
+from benchmarks.training_settings import SettingError, settings_of
 from zoo.checkpoints import save_checkpoint
 from zoo.data.datamodule import FailurePolicy, VideoDataModule
 from zoo.data.records import Record
@@ -80,6 +80,7 @@ def run(plan: Plan, *, progress: bool = False) -> Told:
 
     Raises:
         RequestError: for what cannot be done, and a folder that holds another run.
+        SettingError: for set values that network, objective or optimiser do not take.
         SuiteError: for videos that are not there.
         FetchError: for weights that cannot be had.
     """
@@ -90,9 +91,13 @@ def run(plan: Plan, *, progress: bool = False) -> Told:
     try:
         return kinds[plan.training.kind](plan, videos, progress)
     except ValueError as error:
-        if "belongs to another run" not in str(error):
+        if "belongs to another run" in str(error):
+            reason = f"{plan.run_dir} holds a run with other settings ({error}); choose another --out"
+            raise RequestError(reason) from None
+        # A plain ValueError: a network, objective or optimiser does not take its numbers; the published ones fit.
+        if type(error) is not ValueError or not plan.order.values:
             raise
-        raise RequestError(f"{plan.run_dir} holds a run with other settings ({error}); choose another --out") from None
+        raise SettingError(f"--set {' '.join(plan.order.values)} does not fit the recipe: {error}") from error
 
 
 def pretrain(plan: Plan, videos: Videos, progress: bool) -> Told:

@@ -1,5 +1,6 @@
 """Fields of a published training as text: all of them by dotted names, some of them set, two rows held side by side."""
 
+import math
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -71,6 +72,8 @@ def with_values(training: Training, assignments: Iterable[str]) -> Training:
         inside = changes
         for part in name.split(".")[:-1]:
             inside = inside.setdefault(part, {})
+        if leaf in inside:
+            raise SettingError(f"--set {name}={value}: {name} is set twice; give one value")
         inside[leaf] = _value(training, place, name, value)
     try:
         return _rebuilt(training, changes)
@@ -109,6 +112,8 @@ def _value(training: Training, owner: Any, name: str, text: str) -> Any:
             except ValueError as error:
                 raise SettingError(f"--set {name}={text}: {error}") from None
         return value
+    if name == "architecture":
+        get_architecture(text)  # refuses a name that there is not, with the closest ones
     kind = next(it.type for it in fields(owner) if it.name == leaf)
     try:
         return typed(text, kind)
@@ -156,9 +161,12 @@ def typed(text: str, kind: Any) -> Any:
         return text.lower() == "true"
     if kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             raise ValueError(f"{text!r} is no {'whole number' if kind is int else 'number'}") from None
+        if not math.isfinite(value):
+            raise ValueError(f"{text!r} is no finite number")
+        return value
     if kind is str:
         return text
     raise ValueError("it cannot be set as a whole; set its fields")

@@ -106,6 +106,9 @@ def _diff(arguments: argparse.Namespace, console: "Console") -> None:
     if arguments.json:
         print(json.dumps(found, default=_plain))  # noqa: T201
         return
+    if not found:
+        print("no field differs")  # noqa: T201
+        return
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("field", arguments.one, arguments.other):
         table.add_column(column)

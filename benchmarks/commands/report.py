@@ -51,10 +51,14 @@ def _leaderboard(folders: list[Path] | None, out: Path) -> int:
     from benchmarks.leaderboard import page
     from benchmarks.paper_tables import papers
     from benchmarks.report import replace_file
+    from benchmarks.session import RequestError
+    from zoo.folders import require_writable
 
+    if out.is_dir():
+        raise RequestError(f"--out {out}: this is a folder; name a file, such as {out / 'leaderboard.html'}")
+    require_writable("--out", out.parent)
     # The usual folder need not be there: a leaderboard of printed numbers alone is one too.
     stored, problems = gather(folders or [folder for folder in (USUAL,) if folder.is_dir()])
-    out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, page(stored, list(papers().values())))
     print(out)  # noqa: T201
     for problem in problems:

@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from benchmarks.reproduce import asked_for, carry_out, look_up, plan, refuse_nothing
     from benchmarks.reproduce_text import exit_status, lines_of, note_lines, verdict_table
+    from zoo.folders import require_writable
     from zoo.training.fit import is_first_process
 
     wanted, asked = _options(arguments), asked_for(arguments.rows)
@@ -78,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(console, asked, jobs, wanted, as_json=arguments.json)
     refuse_nothing(asked, jobs)
+    require_writable("--out", arguments.out)
     progress = is_first_process() and sys.stderr.isatty()
     found = []
     try:

@@ -76,13 +76,13 @@ def gather(folders: list[Path]) -> "tuple[list[Stored], list[Problem]]":
         RequestError: for a folder that does not exist.
     """
     from benchmarks.results import Store
-    from benchmarks.session import RequestError
+    from benchmarks.session import RequestError, no_folder
     from benchmarks.side_by_side import Stored
 
     found, problems = [], []
     for folder in folders:
         if not folder.is_dir():
-            raise RequestError(f"{folder}: there is no such folder; `zoo eval` and `zoo compare` write results")
+            raise RequestError(f"{folder}: {no_folder(folder)}; `zoo eval` and `zoo compare` write results")
         inside = folder / "results"
         store = Store(inside if inside.is_dir() else folder)
         found += [Stored(result, store) for result in store.results()]

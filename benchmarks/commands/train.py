@@ -63,7 +63,7 @@ class Command:
         from rich.console import Console
 
         from benchmarks.session import RequestError
-        from benchmarks.training_plan import check, resolve
+        from benchmarks.training_plan import check, refusal, resolve
         from benchmarks.training_runs import run
         from zoo.training.checkpoint import LAST
         from zoo.training.fit import is_first_process
@@ -75,6 +75,8 @@ class Command:
             check(plan)
         _announce(console, plan)
         if arguments.dry_run:
+            if words := refusal(plan):
+                _warn(console, f"without --dry-run this would be refused: {words}")
             return 0
         if arguments.resume and not (plan.run_dir / LAST).exists():
             raise RequestError(f"--resume: {plan.run_dir} holds no run to go on with")
@@ -86,11 +88,18 @@ class Command:
         return 0
 
     def order(self, arguments: argparse.Namespace) -> "Order":
-        """The order that a command line makes."""
+        """The order that a command line makes.
+
+        Raises:
+            RequestError: for options that do not go together.
+        """
+        from benchmarks.session import RequestError
         from benchmarks.shrunken_training import STEPS
         from benchmarks.training_plan import Order
         from zoo.training.fit import Hardware
 
+        if arguments.steps and not arguments.shrink:
+            raise RequestError("--steps is for --shrink; a whole run takes --set recipe.steps=N, or epochs=N")
         return Order(
             name=arguments.recipe,
             kind=self.kind,
@@ -126,7 +135,11 @@ def _announce(console: "Console", plan: "Plan") -> None:
     if words := layers(plan.training):
         console.print(words, highlight=False, markup=False, soft_wrap=True)
     for line in plan.warnings:
-        console.print(f"warning: {line}", style="yellow", highlight=False, markup=False)
+        _warn(console, line)
+
+
+def _warn(console: "Console", line: str) -> None:
+    console.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(console: "Console", plan: "Plan", told: "Told") -> None:

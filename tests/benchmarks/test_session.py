@@ -103,6 +103,9 @@ def test_classes_that_only_the_files_know_get_their_names_and_values_are_left_ou
 
 def test_a_folder_of_videos_that_is_not_there_is_told(tmp_path):
     asked = Request(names=("vit_pico",), data=tmp_path / "none", out=tmp_path / "out", cache=tmp_path / "cache")
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="file: this is a file, not a folder"):
+        open_session(replace(asked, data=tmp_path / "file"), Console(quiet=True))
     with pytest.raises(RequestError, match=r"--data .*none: there is no such folder; it should hold the files of"):
         open_session(asked, Console(quiet=True))
     with pytest.raises(SuiteError, match="coin needs the folder with its videos and lists, --data FOLDER"):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.session import RequestError
-from benchmarks.training_plan import Order, check, resolve, told
+from benchmarks.training_plan import Order, check, refusal, resolve, told
 from zoo.recipes.catalogue import TRAININGS
 from zoo.suggest import UnknownNameError
 from zoo.training.fit import Hardware
@@ -94,3 +94,10 @@ def test_videos_that_must_not_be_flipped_are_not():
     plan = resolve(on(1, shrink=True))
     assert plan.training.augment.flip == 0
     assert plan.warnings == ("no flips: left and right are part of the labels of 'appearance'",)
+
+
+def test_a_dry_run_can_tell_what_a_run_would_be_refused_for(tmp_path):
+    assert "--data" in refusal(resolve(on(1)))
+    assert "--start weights: there is no such file" in refusal(resolve(on(1, shrink=True, start=Path("weights"))))
+    assert "unknown strategy 'foo'" in refusal(resolve(replace(ORDER, hardware=Hardware(strategy="foo"))))
+    assert refusal(resolve(on(1, shrink=True))) == ""

@@ -52,6 +52,8 @@ def test_steps_follow_epochs_videos_and_batch_unless_they_are_set():
         ("recipe.betas=0.9", "'0.9' are 1 values and not 2"),
         ("recipe.precision=float8", "unknown value 'float8'"),
         ("recipe.clip_parts=perhaps", "neither True nor False"),
+        ("recipe.base_lr=nan", "'nan' is no finite number"),
+        ("recipe.base_lr=-1", "base_lr must be at least 0, not -1"),
         ("options.drop_path_rate=2", "it takes a number from 0 to below 1"),
         ("augment.flip=0.5", "must not be flipped"),
         ("augment.policy=nonsense", "none of timm's"),
@@ -68,12 +70,18 @@ def test_values_that_a_field_does_not_take_are_refused(text, message):
         ("recipe.base_rl=1", "recipe.base_lr"),
         ("options.drop_path=0.1", "options.drop_path_rate"),
         ("source=me", "unknown field"),
+        ("architecture=umt_bass", "umt_base"),
         ("objective.mask_ratio=0.5", "unknown field"),
     ],
 )
 def test_misspelt_fields_get_the_closest(text, closest):
     with pytest.raises(UnknownNameError, match=closest):
         with_values(ROW, [text])
+
+
+def test_a_field_that_is_set_twice_is_refused():
+    with pytest.raises(SettingError, match=r"recipe\.base_lr is set twice"):
+        with_values(ROW, ["recipe.base_lr=1e-3", "epochs=3", "recipe.base_lr=2e-3"])
 
 
 def test_two_flips_can_be_set_together():

@@ -5,6 +5,7 @@ from typing import Literal
 
 LayerRule = Literal["all", "videomamba", "videomamba_published"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+RATES = ("base_lr", "base_final_lr", "base_warmup_lr")
 Shape = Literal["cosine", "vjepa_cosine", "vjepa_linear"]
 
 
@@ -83,6 +84,22 @@ class Recipe:
         for name in ("steps", "global_batch", "repeats", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in (
+            *RATES,
+            "weight_decay",
+            "final_weight_decay",
+            "mixup",
+            "cutmix",
+            "clip_after",
+            "checkpointed_blocks",
+        ):
+            if not (getattr(self, name) or 0) >= 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        for name in ("eps", "gradient_clip"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must lie in [0, 1), not {self.betas}")
         if not 0 <= self.warmup_steps <= self.steps:
             raise ValueError(f"{self.warmup_steps} warm-up steps do not fit into {self.steps} steps")
         if self.stretch < 1:

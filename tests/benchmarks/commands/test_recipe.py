@@ -64,6 +64,7 @@ def test_only_what_differs_between_two_is_told(capsys):
     _, out, _ = call(capsys, "diff", *pair)
     assert "layer_rule" in out
     assert "betas" not in out
+    assert call(capsys, "diff", pair[0], pair[0])[1] == "no field differs\n"
 
 
 @pytest.mark.slow

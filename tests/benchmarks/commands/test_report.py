@@ -11,6 +11,14 @@ def call(capsys, *words):
     return status, captured.out, captured.err
 
 
+def test_a_page_that_cannot_be_written_is_told_before_the_work(tmp_path, capsys):
+    status, _, err = call(capsys, "--all", "--out", tmp_path)
+    assert (status, "this is a folder; name a file, such as" in err) == (2, True)
+    (tmp_path / "file").touch()
+    status, _, err = call(capsys, "--all", "--out", tmp_path / "file" / "page.html")
+    assert (status, "give a folder that can be written to" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -35,7 +43,7 @@ def test_the_leaderboard_names_files_that_are_no_results_and_is_written_all_the_
     out = tmp_path / "new" / "board.html"
     status, said, err = call(capsys, "--all", "--results", store.folder, "--out", out)
     assert (status, said.strip()) == (1, str(out))
-    assert "torn.json" in err
+    assert "torn.json: not a whole JSON file: " in err
     assert "vit_pico" in out.read_text()
 
 

@@ -101,6 +101,7 @@ def test_a_dry_run_as_json_has_the_same(tiny, tmp_path, capsys):
         (["tiny:boxes:umt", "--dry-run"], "AVA asks"),
         (["tiny:shade:umt", "--dry-run", "--tolerate", "some"], "neither a number of videos"),
         (["tiny:shade:mamba", "--data", "no/such"], "--data no/such: there is no such folder"),
+        (["tiny:shade:mamba", "--dry-run", "--data", "no/such"], "--data no/such: there is no such folder"),
         (["tiny:moments:mamba", "--data", "."], "something-something-v2"),
         (["tiny:moments:mamba"], "ssv2 needs the folder"),
         (["tiny:probe:mamba", "--dry-run", "--budget", "ful"], "full"),

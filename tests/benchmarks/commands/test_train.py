@@ -64,6 +64,8 @@ def test_a_dry_run_leaves_nothing_and_needs_no_data(tmp_path, capsys):
         (("pretrain", "umt_base.k710_pt_f8_res224", "--set", "recipe.bas_lr=1"), "did you mean 'recipe.base_lr'"),
         (("pretrain", "umt_base.k710_pt_f8_res224", "--set", "recipe.base_lr=x"), "'x' is no number"),
         (("pretrain", "umt_base.k710_pt_f8_res224"), "--data"),
+        (("pretrain", "umt_base.k710_pt_f8_res224", "--steps", "3"), "--steps is for --shrink"),
+        (("pretrain", "videomae_base.k400_pt_e800", *SHRUNK, "--set", "clip.num_frames=3"), "clip of 3 frames"),
         (("pretrain", "umt_base.k710_pt_f8_res224", *SHRUNK, "--resume"), "holds no run to go on with"),
         (("probe", "vjepa_large_16_224.videomix2m_probe_k400", "--teacher", "x"), "unknown option '--teacher'"),
     ],

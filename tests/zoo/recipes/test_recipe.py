@@ -14,6 +14,9 @@ from zoo.recipes.recipe import Recipe
         ({"stretch": 1.25}, "choose 'vjepa_cosine'"),
         ({"schedule": "vjepa_linear", "warmup_steps": 3}, "not one of 3 steps"),
         ({"weight_decay": 0.0, "final_weight_decay": 0.1}, "needs a weight_decay above 0"),
+        ({"base_final_lr": float("nan")}, "base_final_lr must be at least 0, not nan"),
+        ({"gradient_clip": 0.0}, "gradient_clip must be above 0, not 0.0"),
+        ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\)"),
         ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\), not 1.0"),
     ],
 )
