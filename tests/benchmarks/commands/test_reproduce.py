@@ -120,6 +120,13 @@ def test_bad_input_is_answered_with_what_would_be_right(tiny, tmp_path, capsys, 
     assert "Traceback" not in err
 
 
+def test_a_folder_of_results_that_is_a_file_is_told_before_anything_is_looked_up(tiny, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    status, _, err = call(capsys, "tiny:shade:umt", "--shrink", "--data", tmp_path, "--out", tmp_path / "file")
+    assert status == 2
+    assert "give a folder that can be written to" in err
+
+
 def test_an_interrupted_run_says_what_is_kept(tiny, videos, tmp_path, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
