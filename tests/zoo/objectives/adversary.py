@@ -26,7 +26,7 @@ class Distance(nn.Module):
 
 def tokenizer(**options):
     small = {"multipliers": (1, 1), "depth": 1, "time_strides": (2,), "causal": False, "version": 1}
-    return magvit(**{"bits": 4, "channels": 4, **small, **options})
+    return magvit(**{"levels": 4, "channels": 4, **small, **options})
 
 
 def judge():
