@@ -34,7 +34,7 @@ cross-table: setup  ## the cross table with 3 seeds, under 4 hours on two cores;
 
 # Run-time shape checks and torch.compile exclude each other, hence two runs. The second reads few files.
 COMPILED := $(shell grep -rl --include='test_*.py' 'mark.compiled' tests)
-test: setup  ## the fast tests (5 to 7 minutes on two cores)
+test: setup  ## the fast tests (4 to 6 minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu and not compiled"
 	ZOO_SHAPE_CHECKS=0 $(BIN)/python -m pytest -n 2 -m "compiled and not slow and not gpu" $(COMPILED)
 

@@ -43,14 +43,21 @@ def write(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the converter about itself
         # The optimiser takes most of the time, and what runs a file optimises it once more.
+        optimize = _has_bare_convolution(program)
         converted = torch.onnx.export(
-            program, (), dynamo=True, verbose=False, optimize=False, output_names=list(outputs)
+            program, (), dynamo=True, verbose=False, optimize=optimize, output_names=list(outputs)
         )
     if converted is None:
         raise RuntimeError("torch.onnx.export returned no program")
     converted.model.metadata_props.update(metadata)
     converted.save(os.fspath(path), external_data=size > LARGEST_BYTES)
     return int(converted.model.opset_imports[""])
+
+
+def _has_bare_convolution(program: torch.export.ExportedProgram) -> bool:
+    """Whether a 3-D convolution has no bias; onnxscript 0.7 invents one of a wrong shape; its optimiser drops it."""
+    convolutions = [node for node in program.graph.nodes if node.target is torch.ops.aten.conv3d.default]
+    return any(len(node.args) < 3 or node.args[2] is None for node in convolutions)
 
 
 def run(path: Path, videos: Sequence[Tensor]) -> list[dict[str, Tensor]]:
