@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.paper_rows import card_of, licence, num_views, parameters, total_gflops
 from benchmarks.paper_tables import METRICS, NOT_AVAILABLE, Paper, Row, Table
-from benchmarks.paper_text import OURS, VERDICT, Ours, as_printed, heading, ours_cells
+from benchmarks.paper_text import OURS, VERDICT, Ours, as_printed, ours_cells
 from benchmarks.session import RequestError
 from benchmarks.sheets import NONE, Cell, Column, Sheet
 from zoo.card import Card
@@ -142,7 +142,7 @@ def side_by_side(lines: Sequence[Line], *, title: str, ours: Ours | None = None)
             Column("views", True, 2),
             Column("params, M", True),
             Column("total GFLOPs", True),
-            *(Column(heading(metric), True) for metric in metrics),
+            *(Column(METRICS[metric].title, True) for metric in metrics),
             *((*OURS, VERDICT) if ours is not None else ()),
         ],
     )

@@ -128,7 +128,7 @@ def _reported(paper: Paper, table: Table, row: Row) -> Entry:
         system=row.system,
         family=_family(card, "" if not row.ours else FAMILY_OF_PAPER.get(paper.name, paper.name)),
         suite=_suite(table.suite or table.protocol, table.task_of(row)),
-        metric=_heading(metric),
+        metric=metric.title,
         score=row.values[name] or 0.0,
         lower=metric.higher_is_better is False,
         more=", ".join(others),
@@ -195,7 +195,7 @@ def _measured(
         system=who.system,
         family=_family(card, known.family if known else ""),
         suite=_suite(who.suite, who.task),
-        metric=_heading(metric),
+        metric=metric.title,
         score=metric.scale * value.value,
         interval=(metric.scale * value.low, metric.scale * value.high),
         lower=metric.higher_is_better is False,
@@ -327,10 +327,6 @@ def _suite(name: str, task: str) -> str:
     suite = SUITES.get(name)
     several = suite is not None and len(suite.tasks) > 1
     return f"{name} {task or suite.tasks[0].name}" if several and suite is not None else name
-
-
-def _heading(metric: Metric) -> str:
-    return f"{metric.heading}, {metric.unit}" if metric.unit else metric.heading
 
 
 def _number(value: float) -> str:

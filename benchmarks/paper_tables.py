@@ -71,6 +71,11 @@ class Metric(NamedTuple):
     scale: float = 1.0
     higher_is_better: bool | None = True
 
+    @property
+    def title(self) -> str:
+        """The heading with its unit."""
+        return f"{self.heading}, {self.unit}" if self.unit else self.heading
+
 
 METRICS: dict[str, Metric] = {
     "top1": Metric("top-1", "%", 100.0),

@@ -75,7 +75,7 @@ def _columns(table: Table, *, with_ours: bool) -> list[Column]:
         Column("frames", True, 2),
         Column("px", True, 2),
         Column("views", True, 2),
-        *(Column(heading(metric), True) for metric in _metrics(table, with_ours)),
+        *(Column(METRICS[metric].title, True) for metric in _metrics(table, with_ours)),
         *((*OURS, VERDICT) if with_ours else ()),
     ]
 
@@ -87,12 +87,6 @@ def _has_tasks(table: Table) -> bool:
 def _metrics(table: Table, with_ours: bool) -> list[str]:
     """Beside our numbers only those stand that they are measured against."""
     return list(dict.fromkeys(table.headline(row) for row in table.rows)) if with_ours else table.metrics
-
-
-def heading(metric: str) -> str:
-    """Heading of a column of numbers, with their unit."""
-    known = METRICS[metric]
-    return f"{known.heading}, {known.unit}" if known.unit else known.heading
 
 
 def as_printed(value: float | None, metric: str, column: Iterable[float | None]) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from zoo.card import Classifier, ClipSpec, Reported
-from zoo.data.transforms import Augment
 from zoo.recipes.learned import Pixels
 from zoo.recipes.lists import K400_TRAIN_VIDEOS, K600_TRAIN_VIDEOS, K700_TRAIN_VIDEOS
-from zoo.recipes.parts import CARDS, FINETUNE, NOT_SAID, views_of
+from zoo.recipes.parts import CARDS, CROPS, FINETUNE, NOT_SAID, views_of
 from zoo.recipes.recipe import Recipe, steps_of
 from zoo.recipes.training import RANDOM, Training
 
@@ -22,19 +21,7 @@ LISTS = {
     "k700": ("Kinetics-700", K700_TRAIN_VIDEOS),
 }
 HEAD = Classifier(pool="mean", norm=True, dropout=0.3, norm_eps=1e-6, options={"final_norm": False})
-CROPS = Augment(
-    crop="resized",
-    area=(0.5, 1.0),
-    aspect=(0.75, 4 / 3),
-    flip=0.5,
-    short_side=(256, 320),
-    inverse_side=False,
-    policy="",
-    erase=0.0,
-    erase_mode="pixel",
-    erase_count=1,
-    own_frames=True,
-)
+HALF_OR_MORE = replace(CROPS, area=(0.5, 1.0), own_frames=True)
 
 
 def rows() -> Iterator[Training]:
@@ -76,7 +63,7 @@ def pretrain(size: str, suite: str) -> Training:
         videos=videos,
         clip=card.clip,
         views=views_of(card.clip, "not evaluated by itself"),
-        augment=CROPS,
+        augment=HALF_OR_MORE,
         recipe=_recipe(videos, epochs=400, warmup=5, base_lr=1.6e-3),
         epochs=400,
         warmup_epochs=5,

@@ -8,28 +8,14 @@ row.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from zoo.data.transforms import Augment
 from zoo.objectives.tokenizer import LossWeights
 from zoo.recipes.learned import Reconstruction
 from zoo.recipes.lists import IN1K_TRAIN_IMAGES, K600_TRAIN_VIDEOS, UCF101_TRAIN_VIDEOS
-from zoo.recipes.parts import CARDS, NOT_SAID, views_of
+from zoo.recipes.parts import CARDS, CROPS, NOT_SAID, views_of
 from zoo.recipes.recipe import Recipe, steps_of
 from zoo.recipes.training import RANDOM, Original, Training
 from zoo.registry import get_architecture
 
-CROPS = Augment(
-    crop="resized",
-    area=(0.08, 1.0),
-    aspect=(0.75, 4 / 3),
-    flip=0.5,
-    short_side=(256, 320),
-    inverse_side=False,
-    policy="",
-    erase=0.0,
-    erase_mode="pixel",
-    erase_count=1,
-    own_frames=False,
-)
 # MAGVIT's for UCF-101, its discriminator's 64 channels those of the base size.
 MAGVIT = Reconstruction(
     perceptual="resnet_logits",

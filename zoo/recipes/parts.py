@@ -1,5 +1,7 @@
 """Pieces that several families' rows share, complete."""
 
+from dataclasses import replace
+
 from zoo import cards
 from zoo.card import IMAGENET_MEAN, IMAGENET_STD, Card, ClipSpec, Reported
 from zoo.data.transforms import Augment
@@ -8,26 +10,12 @@ from zoo.recipes.training import Original, Views
 CARDS: dict[str, Card] = {card.name: card for card in cards.CARDS}
 NOT_SAID = Original(devices=0, clips=0, name="")
 
-# Fine-tuning of VideoMAE, UMT and VideoMamba: timm's policy, drawn once per clip, boxes erased in all frames alike.
-FINETUNE = Augment(
+# A resized crop and a flip; the others are this one with what they change.
+CROPS = Augment(
     crop="resized",
     area=(0.08, 1.0),
     aspect=(0.75, 4 / 3),
     flip=0.5,
-    short_side=(256, 320),
-    inverse_side=False,
-    policy="rand-m7-n4-mstd0.5-inc1",
-    erase=0.25,
-    erase_mode="pixel",
-    erase_count=1,
-    own_frames=False,
-)
-# Pretraining of the same: TSN's four sizes of crops; `area`, `aspect` and `short_side` say nothing here.
-MULTISCALE = Augment(
-    crop="multiscale",
-    area=(0.08, 1.0),
-    aspect=(0.75, 4 / 3),
-    flip=0.0,
     short_side=(256, 320),
     inverse_side=False,
     policy="",
@@ -36,6 +24,10 @@ MULTISCALE = Augment(
     erase_count=1,
     own_frames=False,
 )
+# Fine-tuning of VideoMAE, UMT and VideoMamba: timm's policy, drawn once per clip, boxes erased in all frames alike.
+FINETUNE = replace(CROPS, policy="rand-m7-n4-mstd0.5-inc1", erase=0.25)
+# Pretraining of the same: TSN's four sizes of crops; `area`, `aspect` and `short_side` say nothing here.
+MULTISCALE = replace(CROPS, crop="multiscale", flip=0.0)
 
 
 def square(

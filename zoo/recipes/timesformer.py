@@ -10,25 +10,12 @@ from typing import NamedTuple
 
 from zoo.card import Classifier, ClipSpec
 from zoo.cards import timesformer as cards
-from zoo.data.transforms import Augment
 from zoo.recipes.lists import K400_TRAIN_VIDEOS, SSV2_TRAIN_VIDEOS
-from zoo.recipes.parts import NOT_SAID, views_of
+from zoo.recipes.parts import CROPS, NOT_SAID, views_of
 from zoo.recipes.training import RANDOM, Descent, Training
 
 HEAD = Classifier(pool="cls", norm=False, dropout=0.0)
-JITTER = Augment(
-    crop="jitter",
-    area=(0.08, 1.0),
-    aspect=(0.75, 4 / 3),
-    flip=0.5,
-    short_side=(256, 320),
-    inverse_side=False,
-    policy="",
-    erase=0.0,
-    erase_mode="pixel",
-    erase_count=1,
-    own_frames=False,
-)
+JITTER = replace(CROPS, crop="jitter")
 
 
 class Row(NamedTuple):

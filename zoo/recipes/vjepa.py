@@ -11,10 +11,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from zoo.card import Classifier, Reported
-from zoo.data.transforms import Augment
 from zoo.recipes.learned import Prediction
 from zoo.recipes.lists import K400_TRAIN_VIDEOS, SSV2_TRAIN_VIDEOS
-from zoo.recipes.parts import CARDS, FINETUNE, NOT_SAID, square, views_of
+from zoo.recipes.parts import CARDS, CROPS, FINETUNE, NOT_SAID, square, views_of
 from zoo.recipes.recipe import Recipe, steps_of
 from zoo.recipes.training import RANDOM, Original, Training
 
@@ -23,19 +22,7 @@ EPOCH = 300  # steps that the authors call an epoch
 STRIDE_AT_4_FPS = 7
 RATE = "a stride that follows each video's frame rate (4 frames per second); one stride serves all videos here"
 WEIGHTED = "sampling from several data sets by weights"
-CROPS = Augment(
-    crop="resized",
-    area=(0.3, 1.0),
-    aspect=(0.75, 1.35),
-    flip=0.5,
-    short_side=(256, 320),
-    inverse_side=False,
-    policy="",
-    erase=0.0,
-    erase_mode="pixel",
-    erase_count=1,
-    own_frames=False,
-)
+VIEWED = replace(CROPS, area=(0.3, 1.0), aspect=(0.75, 1.35))
 FIRST = Prediction(
     mask="multiblock",
     truncation="first",
@@ -118,7 +105,7 @@ def first(architecture: str, *, devices: int, clips: int) -> Training:
         videos=2_000_000,
         clip=card.clip,
         views=views_of(card.clip, "of the attentive probe on Kinetics-400"),
-        augment=CROPS,
+        augment=VIEWED,
         recipe=_first_recipe(batch),
         epochs=None,
         warmup_epochs=None,
@@ -228,7 +215,7 @@ def phase_1(architecture: str) -> Training:
         videos=22_000_000,
         clip=clip,
         views=views_of(clip, "not evaluated by itself"),
-        augment=CROPS,
+        augment=VIEWED,
         recipe=_second_recipe(),
         epochs=None,
         warmup_epochs=None,
