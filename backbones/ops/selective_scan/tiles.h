@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -55,6 +56,23 @@ inline void prefetch(const S* first, int64_t offset) {
 #endif
 }
 
+// Whole squares of a tile from memory in which tokens lie side by side, channels apart by `column`; returns the rows that
+// it has read. A square crosses one line of every channel, so those of the next chunk are asked for as well.
+template <typename T>
+int64_t read_squares(const T* from, int64_t row, int64_t column, const Place& at, T* tile) {
+  constexpr int64_t n = lanes<T>, line = 64 / sizeof(T);
+  if (std::abs(row) != 1 || at.width < n) return 0;
+  for (int64_t c = 0; c < n; ++c)
+    for (int64_t r = 0; r < steps; r += line) prefetch<0>(from, c * column + (r + steps) * row);
+  int64_t r = 0;
+  for (; r + n <= at.rows; r += n) {
+    // Against the sequence, the last token of a square comes first in memory, and memory fills the tile from below.
+    const int64_t last = r + n - 1;
+    at::vec::transpose_mxn<T, n, n>(from + (row > 0 ? r : -last), column, tile + (row > 0 ? r : last) * n, row * n);
+  }
+  return r;
+}
+
 template <typename T, typename S>
 void read_rows(const S* from, int64_t row, int64_t column, const Place& at, T* tile) {
   constexpr int64_t n = lanes<T>;
@@ -68,9 +86,11 @@ void read_rows(const S* from, int64_t row, int64_t column, const Place& at, T* t
     }
     return;
   }
+  int64_t begin = 0;
+  if constexpr (std::is_same_v<T, S>) begin = read_squares(from, row, column, at, tile);
   if (at.width < n) std::fill(tile, tile + at.rows * n, T(0));
   for (int64_t c = 0; c < at.width; ++c)
-    for (int64_t r = 0; r < at.rows; ++r) tile[r * n + c] = static_cast<T>(from[r * row + c * column]);
+    for (int64_t r = begin; r < at.rows; ++r) tile[r * n + c] = static_cast<T>(from[r * row + c * column]);
 }
 
 template <typename T, typename S>

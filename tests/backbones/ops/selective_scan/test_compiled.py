@@ -75,8 +75,9 @@ def test_outputs_states_and_gradients_equal_the_reference(problem, layout, lengt
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_lower_precisions_are_summed_in_float32(problem, dtype):
-    assert_equal_to_the_reference(problem, {"dim": 17, "state": 16, "length": 40}, dtype=dtype)
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_lower_precisions_are_summed_in_float32(problem, reverse, dtype):
+    assert_equal_to_the_reference(problem, {"dim": 17, "state": 16, "length": 40}, reverse=reverse, dtype=dtype)
 
 
 @pytest.mark.slow
