@@ -19,6 +19,8 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 if (checks := os.environ.get("ZOO_SHAPE_CHECKS", "1")) != "0":
     from jaxtyping import install_import_hook
 
+    import tests.type_checks  # noqa: F401  (the hook imports `tests` alone)
+
     packages, root = ["backbones", "heads", "zoo", "benchmarks"], Path(__file__).parents[1]
     files = [file for package in packages for file in (root / package).rglob("*.py")]
     naming_shapes = [
@@ -26,7 +28,7 @@ if (checks := os.environ.get("ZOO_SHAPE_CHECKS", "1")) != "0":
         for file in files
         if "from jaxtyping import" in file.read_text(encoding="utf-8")
     ]
-    install_import_hook(packages if checks == "all" else naming_shapes, "beartype.beartype")
+    install_import_hook(packages if checks == "all" else naming_shapes, "tests.type_checks.checked")
 
 import pytest
 import torch
