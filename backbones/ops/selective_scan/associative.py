@@ -40,8 +40,14 @@ def associative_scan(
     while length > DOUBLED * multiple:
         multiple *= FOUR
     # All directions in one recursion, which halves the operators of a program.
-    u, delta = (_stacked([inputs[which] for inputs in directions], reverse, dtype, multiple) for which in (0, 1))
-    B, C = (_weights([inputs[which] for inputs in directions], reverse, dtype, multiple, groups) for which in (3, 4))
+    u, delta = (
+        _stacked(some, reverse, dtype, multiple)
+        for some in ([it.u for it in directions], [it.delta for it in directions])
+    )
+    B, C = (
+        _weights(some, reverse, dtype, multiple, groups)
+        for some in ([it.B for it in directions], [it.C for it in directions])
+    )
     A = torch.stack([_cast(inputs.A, dtype).unflatten(0, (groups, -1)) for inputs in directions])
     if any(inputs.delta_bias is not None for inputs in directions):
         delta = delta + _vectors([inputs.delta_bias for inputs in directions], first.u, dtype)
