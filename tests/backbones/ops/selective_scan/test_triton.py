@@ -207,6 +207,28 @@ def test_auto_takes_it_on_a_gpu_and_it_is_the_same_as_chunked(monkeypatch):
     )
 
 
+COMPILED = "from tests.backbones.ops.selective_scan.mixer import assert_one_graph_agrees_with_eager as check; "
+
+
+@needs_triton
+@pytest.mark.slow
+def test_torch_compile_takes_it_in_one_piece_in_the_interpreter():
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", f"{COMPILED} check('triton')"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_torch_compile_takes_it_in_one_piece_on_a_gpu(backend):
+    """In a process of its own, without the shape checks, which torch.compile cannot see through."""
+    words = [sys.executable, "-c", f"{COMPILED} check('triton', device='cuda', backend={backend!r})"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print(json.dumps([largest_errors(**case) for case in json.loads(sys.argv[1])]))
