@@ -170,9 +170,11 @@ def check(path: Path, to: str, *, scan: str, force: bool) -> None:
             f"name the scan that the program is to run, such as {EXPORTED!r}: 'auto' is not the same everywhere"
         )
     try:
-        choose(scan)
+        row = choose(scan)
     except ValueError as error:
         raise ExportError(str(error)) from None
+    if not row.takes(torch.empty(1)):
+        raise ExportError(f"the scan {scan!r} runs on GPUs only, and programs are traced on a CPU: take {EXPORTED!r}")
 
 
 def _trace(named: _Named, batch: int | None, scan: str) -> tuple[ExportedProgram, int | None]:
