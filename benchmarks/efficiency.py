@@ -5,6 +5,7 @@ of it. Elementwise work counts nothing. Throughput and memory are measured, so t
 the three rank networks differently, hence three columns.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.meta import meta_device
+from backbones.ops.selective_scan.table import COUNTED, auto_is
 from benchmarks.points import OUT_OF_MEMORY, Build, Mode, Peak, Point, Setup
 
 FLOP_FREE_NAMESPACES = ("aten", "prim", "prims")
@@ -89,14 +91,23 @@ class _Unformulated(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def _conv_backward_flops(
+    grad_out: Sequence[int], x: Sequence[int], weight: Sequence[int], *rest: Any, out_shape: object = None
+) -> int:
+    """Either gradient takes the forward's work; torch's formula forgets the groups of a depthwise convolution."""
+    *_, transposed, _, _, wanted = rest
+    return 2 * math.prod(x if transposed else grad_out) * math.prod(weight[1:]) * sum(wanted[:2])
+
+
 def count_flops(call: Callable[[], object]) -> Flops:
     """Count the FLOPs of a call.
 
-    Attention is counted as its two matrix products, whichever kernel would run.
+    Attention is counted as its two matrix products, and "auto" of the selective scan as `COUNTED`, whichever kernels
+    would run: those that consist of elementwise operators would count nothing.
     """
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _conv_backward_flops})
     unformulated = _Unformulated(counter.flop_registry)
-    with sdpa_kernel(SDPBackend.MATH), counter, unformulated:
+    with auto_is(COUNTED), sdpa_kernel(SDPBackend.MATH), counter, unformulated:
         call()
     return Flops(counter.get_total_flops(), tuple(sorted(unformulated.found)))
 

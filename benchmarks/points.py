@@ -175,6 +175,8 @@ class _Runner:
         meter.start()
         self._repeat(self.video, setup.warm_up_s)
         mib = meter.stop()
+        if setup.device.startswith("cuda"):
+            torch.cuda.empty_cache()  # the next network is measured beside this one
         held = [self.video, *self.model.parameters(), *self.model.buffers()]
         note = "" if mib is not None else "peak memory cannot be read on this platform"
         return Peak(mib, note, sum(one.numel() * one.element_size() for one in held) / MIB)

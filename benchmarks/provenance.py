@@ -12,6 +12,7 @@ from pathlib import Path
 PACKAGES = (
     "video-backbone-zoo",
     "torch",
+    "triton",
     "torchvision",
     "timm",
     "pytorch-lightning",

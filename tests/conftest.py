@@ -1,9 +1,11 @@
 """Run-time shape checks for every test, except where torch.compile must see through the code.
 
-`ZOO_SHAPE_CHECKS=0` is for those. The fast tier checks the modules that name shapes: decorating the functions of all
-others takes each of its processes 10 s, and is left to `all`, in the slow tier.
+`ZOO_SHAPE_CHECKS=0` is for those, and what holds without beartype, as on a GPU machine that lacks it. The fast tier
+checks the modules that name shapes: decorating the functions of all others takes each of its processes 10 s, and is
+left to `all`, in the slow tier.
 """
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -16,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
-if (checks := os.environ.get("ZOO_SHAPE_CHECKS", "1")) != "0":
+if (checks := os.environ.get("ZOO_SHAPE_CHECKS") or ("1" if importlib.util.find_spec("beartype") else "0")) != "0":
     from jaxtyping import install_import_hook
 
     import tests.type_checks  # noqa: F401  (the hook imports `tests` alone)
@@ -39,6 +41,18 @@ def _one_thread_and_a_seed():
     """Tests run side by side on few cores, and must not depend on each other's random draws."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`-m gpu` reads only the files with such tests: a GPU machine may lack what the others import, such as PyAV."""
+    if config.option.markexpr == "gpu" and collection_path.suffix == ".py":
+        return "mark.gpu" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
+def pytest_report_header():
+    """Say when shapes are not checked."""
+    return "" if checks != "0" else "run-time shape checks are off (ZOO_SHAPE_CHECKS=0, or beartype is missing)"
 
 
 def pytest_terminal_summary(terminalreporter):

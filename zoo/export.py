@@ -36,8 +36,8 @@ METADATA = "zoo.json"
 TOLERANCE = 1e-3
 # torch.export takes sizes 0 and 1 for constants, so any number of clips is traced with this one.
 TRACED_BATCH = 2
-# Numbers of clips that a program for any number is checked with.
-CHECKED = (TRACED_BATCH, 1, 3)
+# Numbers of clips that a program for any number is checked with: fewer and more than it was traced with.
+CHECKED = (TRACED_BATCH - 1, TRACED_BATCH + 1)
 TORCHS_OWN = ("aten", "prims")
 NEEDS = "from backbones.ops.selective_scan.table import choose; choose({scan!r})"
 
@@ -170,9 +170,11 @@ def check(path: Path, to: str, *, scan: str, force: bool) -> None:
             f"name the scan that the program is to run, such as {EXPORTED!r}: 'auto' is not the same everywhere"
         )
     try:
-        choose(scan)
+        row = choose(scan)
     except ValueError as error:
         raise ExportError(str(error)) from None
+    if not row.takes(torch.empty(1)):
+        raise ExportError(f"the scan {scan!r} runs on GPUs only, and programs are traced on a CPU: take {EXPORTED!r}")
 
 
 def _trace(named: _Named, batch: int | None, scan: str) -> tuple[ExportedProgram, int | None]:

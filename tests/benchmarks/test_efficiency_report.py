@@ -55,7 +55,7 @@ def test_markdown_has_every_point_the_growth_and_the_convention(plan):
 def test_the_page_stands_alone_and_draws_the_points(plan):
     page = html(plan, plan.stored())
     assert "http" not in page
-    assert "<svg " in page
+    assert '<div class="scroll"><svg ' in page  # it scrolls where the screen is narrow
     assert "<code>chunked</code>" in page
     assert "peak memory per clip (MiB)" in page
     assert page.count("<tr") == 1 + 6 + 1 + 2

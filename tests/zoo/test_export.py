@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from backbones.ops.selective_scan import fused
 from zoo import export as exporting
 from zoo import onnx_program
 from zoo.card import Classifier
@@ -129,6 +130,13 @@ def test_what_does_not_fit_together_is_refused(tmp_path, name, options, match):
     model = small("vit_pico")
     with pytest.raises(ExportError, match=match):
         export(model, tmp_path / name, **{"to": "torch", **options})
+
+
+def test_a_scan_for_gpus_is_refused_before_tracing(tmp_path, monkeypatch):
+    monkeypatch.setattr(fused, "INSTALLED", True)
+    monkeypatch.setattr(fused, "INTERPRETED", True)
+    match = "'triton' runs on GPUs only, and programs are traced on a CPU: take 'associative'"
+    refused(small("vit_pico"), tmp_path / "it.pt2", match, scan="triton")
 
 
 def test_a_model_put_together_by_hand_does_not_say_which_clips_it_takes(tmp_path):

@@ -1,13 +1,16 @@
-"""The scan as a recursion over pairs of tokens, in torch's own operators alone: what exported programs run.
+"""The scan as a recursion over groups of tokens, in torch's own operators alone: what exported programs run.
 
 A program that torch.export or torch.onnx writes holds operators by name. The other implementations are operators of
-this library, which nobody has who only has the program. Here h_t = a_t h_(t-1) + b_t is solved for every second token
-from pairs of tokens, (a_2 a_1, a_2 b_1 + b_2), which is a scan of half the length, and for the others from their
-neighbours. So a program has a dozen operators for each halving of the sequence, and runs everywhere. It holds the
-states of all tokens at once, several times: about 4 `[batch, length, dim, state]` tensors.
+this library, which nobody has who only has the program. Here h_t = a_t h_(t-1) + b_t is solved for the last token of
+every four from what the four do to a state, (a_4 a_3 a_2 a_1, ...), which is a scan of a quarter of the length, and for
+the other three from their neighbours. What is left after few levels, short enough that work does not matter, is solved
+by doubling: every token takes in what lies 1, 2, 4, ... before it. So a program has 25 operators for each level, 6 for
+each doubling, and runs everywhere. It holds the states of all tokens at once, several times: about 4 `[batch, length,
+dim, state]` tensors.
 
-Source: Blelloch, "Prefix sums and their applications" (CMU-CS-90-190, 1990), sections 1.2 and 1.4. Decays are
-multiplied, never divided, so large steps are safe.
+Sources: Blelloch, "Prefix sums and their applications" (CMU-CS-90-190, 1990), sections 1.2 and 1.4; Hillis and Steele,
+"Data parallel algorithms" (CACM 29, 1986) for the doubling. Decays are multiplied, never divided, so large steps are
+safe.
 """
 
 from collections.abc import Sequence
@@ -19,8 +22,10 @@ from torch.nn import functional as F
 
 from backbones.ops.selective_scan.contract import ScanInputs, Scanned, accumulation_dtype
 
-# So many levels of halving are even; a copy of the inputs is small beside one of the states.
-MULTIPLE = 16
+FOUR = 4
+# Up to so many tokens are solved by doubling. Writing, loading and checking a program takes longer than running it, and
+# all three grow with the number of its operators.
+DOUBLED = 128
 States = Float[Tensor, "directions batch length groups channels state"]
 
 
@@ -28,57 +33,99 @@ def associative_scan(
     directions: Sequence[ScanInputs], reverse: Sequence[bool], z: Tensor | None, delta_softplus: bool
 ) -> Scanned:
     """Scan every direction, add the results and gate the sum; see `contract.Implementation`."""
-    dtype, length = accumulation_dtype(directions[0].u), directions[0].u.shape[2]
+    first = directions[0]
+    dtype, length = accumulation_dtype(first.u), first.u.shape[2]
     groups = next((w.shape[1] for inputs in directions for w in (inputs.B, inputs.C) if w.ndim == 4), 1)
-    prepared = [
-        _prepared(inputs, backwards, delta_softplus, groups)
-        for inputs, backwards in zip(directions, reverse, strict=True)
-    ]
+    multiple = 1
+    while length > DOUBLED * multiple:
+        multiple *= FOUR
     # All directions in one recursion, which halves the operators of a program.
-    delta, weighted, A, B, C = (torch.stack(torch.broadcast_tensors(*some)) for some in zip(*prepared, strict=True))
-    states = _all_states(torch.exp(delta * A), weighted * B)
-    y = directions[0].u.new_zeros((), dtype=dtype)
-    # A matrix product makes no second tensor of the size of the states; constant weights are the same for all tokens.
-    read = (states @ C.mT).squeeze(-1) if C.shape[4] == 1 else (states * C).sum(-1)
-    for one, inputs, backwards in zip(read.flatten(3), directions, reverse, strict=True):
-        one = one[:, :length]
-        y = y + (one.flip(1) if backwards else one).mT
-        if inputs.D is not None:
-            y = y + inputs.D.to(dtype)[:, None] * inputs.u.to(dtype)
-    if z is not None:
-        y = y * F.silu(z.to(dtype))
-    return Scanned(y.to(directions[0].u.dtype), states[:, :, length - 1].flatten(2, 3))
-
-
-def _prepared(inputs: ScanInputs, reverse: bool, delta_softplus: bool, groups: int) -> tuple[Tensor, ...]:
-    """delta, delta u, A, B and C as factors of `[batch, length, groups, channels, state]`, in the order of the scan."""
-    dtype = accumulation_dtype(inputs.u)
-    u, delta, A = inputs.u.to(dtype), inputs.delta.to(dtype), inputs.A.to(dtype)
-    if inputs.delta_bias is not None:
-        delta = delta + inputs.delta_bias.to(dtype)[:, None]
+    u, delta = (
+        _stacked(some, reverse, dtype, multiple)
+        for some in ([it.u for it in directions], [it.delta for it in directions])
+    )
+    B, C = (
+        _weights(some, reverse, dtype, multiple, groups)
+        for some in ([it.B for it in directions], [it.C for it in directions])
+    )
+    A = torch.stack([_cast(inputs.A, dtype).unflatten(0, (groups, -1)) for inputs in directions])
+    if any(inputs.delta_bias is not None for inputs in directions):
+        delta = delta + _vectors([inputs.delta_bias for inputs in directions], first.u, dtype)
     if delta_softplus:
         delta = F.softplus(delta)
-    sequences = [t.mT.unflatten(2, (groups, -1)).unsqueeze(-1) for t in (delta, delta * u)]
-    B, C = (w.to(dtype) for w in (inputs.B, inputs.C))
-    sequences += [w.permute(0, 3, 1, 2).unsqueeze(3) for w in (B, C) if w.ndim == 4]
-    ordered = iter(F.pad(t.flip(1) if reverse else t, _rows(0, -t.shape[1] % MULTIPLE)) for t in sequences)
-    delta, weighted = next(ordered), next(ordered)
-    B, C = (next(ordered) if w.ndim == 4 else w.unflatten(0, (groups, -1))[None, None] for w in (B, C))
-    return delta, weighted, A.unflatten(0, (groups, -1))[None, None], B, C
+    steps, weighted = (t.mT.unflatten(3, (groups, -1)).unsqueeze(-1) for t in (delta, delta * u))
+    states = _all_states(torch.exp(steps * A[:, None, None]), weighted * B)
+    # A matrix product makes no second tensor of the size of the states; constant weights are the same for all tokens.
+    read = (states @ C.mT).squeeze(-1) if C.shape[4] == 1 else (states * C).sum(-1)
+    read = read.flatten(3).mT
+    if any(inputs.D is not None for inputs in directions):
+        read = torch.addcmul(read, u, _vectors([inputs.D for inputs in directions], first.u, dtype))
+    each = [
+        one.flip(2) if backwards else one
+        for one, backwards in zip(read.narrow(3, 0, length).unbind(), reverse, strict=True)
+    ]
+    y = each[0] if len(each) == 1 else each[0] + each[1]
+    if z is not None:
+        y = y * F.silu(_cast(z, dtype))
+    return Scanned(_cast(y, first.u.dtype), states.select(2, length - 1).flatten(2, 3))
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in a dtype; a conversion to the dtype that it has would be two operators of a program."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+
+def _vectors(vectors: Sequence[Tensor | None], like: Tensor, dtype: torch.dtype) -> Tensor:
+    """A number per channel of every direction, `[directions, 1, dim, 1]`; zeros where there is none."""
+    zeros = like.new_zeros(like.shape[1], dtype=dtype)
+    return torch.stack([zeros if v is None else _cast(v, dtype) for v in vectors])[:, None, :, None]
+
+
+def _stacked(tensors: Sequence[Tensor], reverse: Sequence[bool], dtype: torch.dtype, multiple: int) -> Tensor:
+    """Sequences in the order of the scan, one after the other, with tokens of zeros up to a multiple."""
+    ordered = (t.flip(-1) if backwards else t for t, backwards in zip(tensors, reverse, strict=True))
+    stacked = _cast(torch.stack(list(ordered)), dtype)
+    missing = -stacked.shape[-1] % multiple
+    return F.pad(stacked, (0, missing)) if missing else stacked
+
+
+def _weights(
+    tensors: Sequence[Tensor], reverse: Sequence[bool], dtype: torch.dtype, multiple: int, groups: int
+) -> Tensor:
+    """B or C as factors of the states: `[directions, batch or 1, length or 1, groups, channels or 1, state]`."""
+    if all(w.ndim == 4 for w in tensors):
+        return _stacked(tensors, reverse, dtype, multiple).permute(0, 1, 4, 2, 3).unsqueeze(4)
+    if all(w.ndim == 2 for w in tensors):
+        return torch.stack([_cast(w, dtype).unflatten(0, (groups, -1)) for w in tensors])[:, None, None]
+    alone = [_weights([w], [backwards], dtype, multiple, groups) for w, backwards in zip(tensors, reverse, strict=True)]
+    return torch.cat(torch.broadcast_tensors(*alone))
 
 
 def _all_states(a: States, b: States) -> States:
     """h_t = a_t h_(t-1) + b_t after every token."""
-    if b.shape[2] == 1:
-        return b
-    if b.shape[2] % 2:
-        return _all_states(*(F.pad(t, _rows(0, 1)) for t in (a, b)))[:, :, :-1]
-    (a_1, a_2), (b_1, b_2) = (t.unflatten(2, (-1, 2)).unbind(3) for t in (a, b))
-    seconds = _all_states(a_2 * a_1, torch.addcmul(b_2, a_2, b_1))
-    firsts = torch.addcmul(b_1, a_1, F.pad(seconds[:, :, :-1], _rows(1, 0)))
-    return torch.stack([firsts, seconds], 3).flatten(2, 3)
+    length = b.shape[2]
+    if length <= DOUBLED:
+        return _by_doubling(a, b)
+    (a_1, a_2, a_3, a_4), (b_1, b_2, b_3, b_4) = (t.unflatten(2, (-1, FOUR)).unbind(3) for t in (a, b))
+    a_12, b_12 = a_2 * a_1, torch.addcmul(b_2, a_2, b_1)
+    a_13, b_13 = a_3 * a_12, torch.addcmul(b_3, a_3, b_12)
+    fourths = _all_states(a_4 * a_13, torch.addcmul(b_4, a_4, b_13))
+    before = _later(fourths, 1)
+    others = (torch.addcmul(h, decay, before) for decay, h in ((a_1, b_1), (a_12, b_12), (a_13, b_13)))
+    return torch.stack([*others, fourths], 3).flatten(2, 3)
 
 
-def _rows(before: int, after: int) -> tuple[int, ...]:
-    """How F.pad adds tokens of zeros, which are followed by three axes."""
-    return (0, 0, 0, 0, 0, 0, before, after)
+def _by_doubling(a: States, b: States) -> States:
+    """The same where the tokens are few."""
+    length, reach = b.shape[2], 1
+    while reach < length:
+        b = torch.addcmul(b, a, _later(b, reach))
+        reach *= 2
+        if reach < length:
+            a = a * _later(a, reach // 2)
+    return b
+
+
+def _later(states: States, tokens: int) -> States:
+    """Every token gets what was so many tokens before it, the first ones zeros."""
+    return F.pad(states.narrow(2, 0, states.shape[2] - tokens), (0, 0, 0, 0, 0, 0, tokens, 0))

@@ -101,7 +101,7 @@ def _grouped(name: str, weights: Tensor, inputs: ScanInputs) -> Tensor:
         _require(f"constant {name}", weights, (dim, state))
         return weights
     if weights.ndim == 3:
-        weights = weights[:, None]
+        weights = weights.unsqueeze(1)  # indexing would be two operators of an exported program
     groups = weights.shape[1] if weights.ndim == 4 else 0
     if groups == 0 or dim % groups or weights.shape != (batch, groups, state, length):
         raise ValueError(

@@ -4,8 +4,14 @@ Like `chunked.py` it works channels last, passes through torch.compile and torch
 `torch.utils.flop_counter.FlopCounterMode`. It needs a GPU, or the environment variable TRITON_INTERPRET=1, set before
 triton is first imported, for Triton's interpreter, which is for tests: it takes milliseconds per token.
 
-The kernels read delta in one place (`_step` and the loads before it), so that the step projection could be fused there;
-it is a matrix product outside for now.
+The step projection (rank 12 to 48, to all channels) stays a matrix product outside. By the roofline of an H100, for
+VideoMamba-M, 16 frames, 1 clip (1,152 channels, 3,137 tokens, bfloat16, both directions): the forward kernel moves 20
+bytes per token and channel, 72 MB, 24 us at the 3.0 TB/s of a copy; its 38 exponentials and reciprocals take 37 us; its
+instructions, 215 per token, direction and 32 channels, take 52 us at one per cycle and scheduler. So traffic is not
+what it waits for. Projecting inside would save the product's writing of delta, 14 MB or 5 us, and two launches, and
+would add 36 multiply-adds to the 215 instructions, 9 us, where the kernel is bound; three times that in the backward,
+which computes every step three times at 700 instructions. The gate and the sum of directions are inside: they would be
+passes over all channels outside, and cost 20 instructions.
 """
 
 import importlib.util

@@ -24,6 +24,7 @@ from backbones.ops.selective_scan.reference import reference_scan
 VARIABLE = "ZOO_SCAN"
 Conv = Callable[[Tensor, Tensor, Tensor | None, bool], Tensor]
 EXPORTED = "associative"
+COUNTED = "chunked"  # has a formula and shapes for any device; the rows in torch's own operators would count nothing
 _logger = logging.getLogger(__name__)
 # Looked up once, and not in `implementations`, because torch.compile traces through that.
 _no_kernel = kernel.obstacle()
@@ -121,7 +122,10 @@ def choose(name: str, u: Tensor | None = None) -> Row:
             _ready_rows.extend(_decide())
         table = implementations()
         rows = [table[ready] for ready in _ready_rows or ("chunked",)]
-        return next(row for row in rows if u is None or row.takes(u))
+        taken = [row for row in rows if u is None or row.takes(u)]
+        if not taken:  # only where `auto_is` says what "auto" stands for
+            raise ValueError(f"implementation {_ready_rows[0]!r} of the selective scan does not take {_told(u)}")
+        return taken[0]
     row = _row(name, "implementation")
     if problem := _problem(row, build=True):
         raise ValueError(f"implementation {name!r} of the selective scan is not available: {problem}")
@@ -145,6 +149,10 @@ def auto_is(name: str) -> Iterator[None]:
         yield
     finally:
         _ready_rows[:] = before
+
+
+def _told(u: Tensor | None) -> str:
+    return "" if u is None else f"{u.dtype} on {u.device}"
 
 
 def _row(name: str, asked_by: str) -> Row:

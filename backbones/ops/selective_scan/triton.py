@@ -17,8 +17,12 @@ and C are summed over the channels of a block in registers, over the blocks of a
 program touches, and over programs by torch: no atomics, because their order, and with it the result, would change from
 run to run, and because mamba-ssm's one atomic per token, channel and state is the largest part of its backward.
 
-What was checked without a GPU: the interpreter (TRITON_INTERPRET=1) and compilation for sm_90. Launch parameters are
-reasoned, not measured.
+What was checked without a GPU: the interpreter (TRITON_INTERPRET=1) and compilation for sm_90, by Triton 3.9 and by
+the 3.6 of torch 2.11. With 16 states, blocks of 32 channels and one warp, ptxas gives the forward 96 to 121 registers
+and no spills, so 16 warps or more on a multiprocessor, and 215 instructions per token; the backward 255 registers, 8
+warps, 10 values spilled once every GROUP tokens, and 700 instructions per token, 40 of them shuffles. Half as wide a
+block does not spill, but leaves half the lanes idle in all that is done per channel. Launch parameters are reasoned,
+not measured.
 """
 
 # mypy: disable-error-code="no-untyped-def"

@@ -26,13 +26,13 @@ def test_outputs_and_gradients_equal_the_reference(problem, layout, reverse):
     assert_same(ours, expected)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 63, 64, 65, 197])
+@pytest.mark.parametrize("length", [1, 2, 3, 63, 64, 65, 130, 515])
 def test_both_directions_and_last_states_equal_the_reference_at_any_length(problem, length):
     forward, z = problem(length=length)
     backward, _ = problem(length=length, seed=1)
     for reverse in (False, True):
         ours, expected = (
-            selective_scan(forward, reverse=reverse, return_last_state=True, implementation=name)
+            selective_scan(forward, delta_softplus=True, reverse=reverse, return_last_state=True, implementation=name)
             for name in ("associative", "reference")
         )
         assert_same(ours, expected)
@@ -71,3 +71,15 @@ def test_an_exported_program_has_torchs_own_operators_alone_and_takes_any_batch(
     for size in (1, 3, 80):
         x = torch.randn(size, 30, 12)
         torch.testing.assert_close(exported.module()(x), mixer(x))
+
+
+@pytest.mark.compiled
+def test_a_sequence_four_times_as_long_adds_the_operators_of_one_level():
+    """Writing, loading and checking a program of 24 blocks takes minutes, and all of it grows with their number."""
+    sizes = []
+    for length in (120, 480):
+        x = torch.randn(2, length, 12)
+        with auto_is("associative"):
+            program = torch.export.export(Mixer("auto"), (x,), strict=False)
+        sizes.append(len(program.graph.nodes))
+    assert 0 < sizes[1] - sizes[0] <= 25

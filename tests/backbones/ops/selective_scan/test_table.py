@@ -137,3 +137,11 @@ def test_every_row_is_available_and_says_what_it_needs(problem, name):
     torch.testing.assert_close(
         selective_scan(inputs, z, implementation=name), selective_scan(inputs, z, implementation="reference")
     )
+
+
+def test_a_named_auto_that_does_not_take_the_input_is_named(problem, monkeypatch):
+    """As when a program is traced on a CPU for the Triton kernels."""
+    monkeypatch.setattr(fused, "INSTALLED", True)
+    monkeypatch.setattr(fused, "INTERPRETED", True)
+    with table.auto_is("triton"), pytest.raises(ValueError, match=r"'triton' .* does not take torch\.float64 on cpu"):
+        selective_scan(problem()[0])

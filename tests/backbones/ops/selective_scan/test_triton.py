@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, fused, selective_scan
+from backbones.ops.selective_scan import ScanInputs, bidirectional_scan, fused, selective_scan, table
 
 ROOT = Path(__file__).parents[4]
 LENGTHS = [1, 63, 64, 65, 197, 1569]
@@ -196,13 +196,37 @@ def test_a_gpu_gives_the_same_bits_twice():
 
 
 @pytest.mark.gpu
-def test_auto_takes_it_on_a_gpu_and_it_is_the_same_as_chunked():
+def test_auto_takes_it_on_a_gpu_and_it_is_the_same_as_chunked(monkeypatch):
+    monkeypatch.setattr(table, "_ready_rows", [])
+    monkeypatch.delenv(table.VARIABLE, raising=False)  # conftest wishes for `chunked`
     inputs, z = draw((2, 48, 200, 16), device="cuda")
     out = selective_scan(inputs, z, delta_softplus=True)
     assert torch.equal(out, selective_scan(inputs, z, delta_softplus=True, implementation="triton"))
     torch.testing.assert_close(
         out, selective_scan(inputs, z, delta_softplus=True, implementation="chunked"), rtol=1e-4, atol=1e-4
     )
+
+
+COMPILED = "from tests.backbones.ops.selective_scan.mixer import assert_one_graph_agrees_with_eager as check; "
+
+
+@needs_triton
+@pytest.mark.slow
+def test_torch_compile_takes_it_in_one_piece_in_the_interpreter():
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", f"{COMPILED} check('triton')"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_torch_compile_takes_it_in_one_piece_on_a_gpu(backend):
+    """In a process of its own, without the shape checks, which torch.compile cannot see through."""
+    words = [sys.executable, "-c", f"{COMPILED} check('triton', device='cuda', backend={backend!r})"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 if __name__ == "__main__":
