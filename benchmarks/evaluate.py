@@ -333,6 +333,7 @@ def details(
         "known_sizes": one.suite.copies_of(one.task.name, one.split, one.listed),
         "classes": one.found.words if one.found else "",
         "weights": one.network.weights,
+        "made_by": one.network.recipe,
         "views": one.request.views,
         "tolerated": one.tolerated,
         "notes": notes_of(one.videos),

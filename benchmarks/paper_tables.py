@@ -253,6 +253,7 @@ class Table:
 
     Attributes:
         name: within the paper.
+        paper: name of that.
         title: what it shows.
         suite: of the zoo, or one of REPORTED_ONLY; "" for EFFICIENCY.
         protocol: of the zoo, or one of REPORTED_ONLY, or EFFICIENCY.
@@ -268,6 +269,7 @@ class Table:
     """
 
     name: str
+    paper: str
     title: str
     suite: str
     protocol: str
@@ -390,7 +392,7 @@ def read_paper(file: Path) -> Paper:
         if source.kind not in KINDS:
             raise PaperError(f"{file}: source {name!r}: kind {source.kind!r} is none of {', '.join(KINDS)}")
     tables = {
-        name: _table(name, it, sources, f"{file}: table {name!r}")
+        name: _table(name, {**it, "paper": file.stem}, sources, f"{file}: table {name!r}")
         for name, it in _section(said, "tables", file).items()
     }
     rest = {name: it for name, it in said.items() if name not in ("sources", "tables")}

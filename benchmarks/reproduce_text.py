@@ -2,7 +2,8 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from rich.table import Table as Grid
@@ -14,10 +15,12 @@ from benchmarks.paper_recipes import command_words
 from benchmarks.paper_tables import METRICS
 from benchmarks.reproduce import Asked, Found, Job, Options, judged
 from benchmarks.reproduce_costs import cost_words, time_words
+from benchmarks.reproduce_training import FILE, train_words
 from benchmarks.results import Result
 from benchmarks.shrunken_network import WORDS
 from benchmarks.suite import Suite, Task
 from benchmarks.synth import layout_of
+from benchmarks.training_plan import start_words
 from zoo.card import Card
 from zoo.catalogue import licence_of
 from zoo.fetch import find, words
@@ -94,6 +97,9 @@ def job_lines(job: Job, asked: Asked, finished: Sequence[Result]) -> dict[str, s
         return {"row": f"{job.name}, {job.row.system}", "cannot be measured": job.refusal}
     stride = f", stride {clip.stride}" if clip.sampling in ("dense", "strided", "vjepa") else ""
     trained = "" if request.protocol == AS_IS else f", trained by the zoo's budget {request.budget}"
+    commands = [train_words(job.training)] if job.training else []
+    evaluated = replace(request, checkpoint=Path(FILE)) if job.training else request
+    exact = job.training or not job.shrunken
     return {
         "row": f"{job.name}, {job.row.system}: {printed_words(job)}",
         "also printed": "\n".join(conflict_lines(job, asked)),
@@ -106,7 +112,7 @@ def job_lines(job: Job, asked: Asked, finished: Sequence[Result]) -> dict[str, s
         "differs": job.differs,
         "cost": cost_words(job),
         "time": time_words(job, finished),
-        "the same as": "" if job.shrunken else command(request),
+        "the same as": "\n".join([*commands, command(evaluated)]) if exact else "",
     }
 
 
@@ -139,6 +145,9 @@ def weight_lines(job: Job) -> list[str]:
     request, network = job.request, job.network
     if request is None or network is None:
         return []
+    if job.training is not None:
+        start = start_words(job.training)
+        return [f"{network.weights}, which begins with {start}; FILE below is what it leaves"]
     if not request.pretrained:
         return [f"{network.weights}; none of {job.row.card or 'a release'} are downloaded"]
     card = get_card(request.name)
@@ -237,6 +246,7 @@ def _lines(one: Found, asked: Asked, options: Options) -> list[Line]:
         verdict, why = (REPORTED_ONLY, job.refusal) if job.refusal else (NOT_MEASURED, one.trouble)
         return [Line(job.name, row.system, first, row.values.get(first), None, verdict, "", (why,))]
     whose = "own weights" if options.checkpoint is not None else WORDS if options.shrink else ""
+    whose = "trained here" if options.train else whose
     lines = []
     for metric in job.metrics:
         told = judged(one, metric)

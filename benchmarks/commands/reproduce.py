@@ -22,6 +22,7 @@ examples:
   zoo reproduce videomamba:k400:tiny_f8 --data /data/k400 --limit 50         how fast it is; never a verdict
   zoo reproduce videomamba:k400:tiny_f8 --data /data/k400 --checkpoint mine.safetensors
   zoo data synth k400 --out /tmp/k400 && zoo reproduce videomamba:k400:tiny_f8 --data /tmp/k400 --shrink
+  zoo reproduce vjepa:frozen_ssv2:large --data /data/ssv2 --train            by its recipe, then by its protocol
 
 A row is measured as it states, with the views, frames, crops and merge rule of its weights; protocols are never mixed.
 Results are kept in --out and shared with zoo eval: what is there is not measured again. Stop it with Ctrl-C at any
@@ -44,6 +45,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     weights.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights of yours, for a single row")
     weights.add_argument(
         "--shrink", action="store_true", help="small networks with random weights, to try it out on generated data"
+    )
+    parser.add_argument(
+        "--train", action="store_true", help="make the weights first, by the row's published recipe (zoo recipe show)"
     )
     parser.add_argument(
         "--network", default="", metavar="NAME", help="architecture of a row without released weights, with the above"
@@ -123,6 +127,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
         out=arguments.out,
         checkpoint=arguments.checkpoint,
         network=arguments.network,
+        train=arguments.train,
         shrink=arguments.shrink,
         limit=arguments.limit,
         tolerate=arguments.tolerate,

@@ -10,7 +10,7 @@ from zoo.suggest import UnknownNameError
 def names(words, **changes):
     paper, table, row = words.split(":")
     page = papers()[paper].table(table)
-    return [it.name for it in recipes_of(papers()[paper], page, replace(page.row(row), **changes))]
+    return [it.name for it in recipes_of(page, replace(page.row(row), **changes))]
 
 
 def test_a_released_file_leads_to_the_training_that_made_it():
@@ -37,9 +37,8 @@ def test_a_name_comes_first_and_must_be_one():
 
 
 def test_the_command_says_the_kind():
-    paper = papers()["videomamba"]
-    table = paper.table("k400")
-    made = recipes_of(paper, table, table.row("tiny_f8"))
+    table = papers()["videomamba"].table("k400")
+    made = recipes_of(table, table.row("tiny_f8"))
     assert command_words(made) == "zoo finetune videomamba_tiny.k400_f8_res224"
     assert command_words(made * 2) == " or ".join(2 * [command_words(made)])
     assert command_words(()) == ""

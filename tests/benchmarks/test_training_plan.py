@@ -101,3 +101,23 @@ def test_a_dry_run_can_tell_what_a_run_would_be_refused_for(tmp_path):
     assert "--start weights: there is no such file" in refusal(resolve(on(1, shrink=True, start=Path("weights"))))
     assert "unknown strategy 'foo'" in refusal(resolve(replace(ORDER, hardware=Hardware(strategy="foo"))))
     assert refusal(resolve(on(1, shrink=True))) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, NAME),
+        ({"batch_size": 64}, NAME),
+        ({"shrink": True}, f"{NAME} (shrunken)"),
+        ({"values": ("recipe.base_lr=1e-5",)}, f"{NAME} (other recipe.base_lr)"),
+        ({"suite": "breakfast"}, f"{NAME} (other videos)"),
+        ({"start": Path("mine.safetensors")}, f"{NAME} (other start)"),
+    ],
+)
+def test_weights_say_their_recipe_and_what_was_changed(changes, words):
+    assert resolve(replace(on(1), **changes)).made_by == words
+
+
+def test_a_start_that_nobody_released_can_only_be_ones_own():
+    name = "lvmae_base.ssv2_ft_f64"
+    assert resolve(Order(name=name, kind="finetune", start=Path("mine.safetensors"))).made_by == name
