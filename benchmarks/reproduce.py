@@ -27,7 +27,7 @@ from zoo.checkpoints import Saved, read_saved
 from zoo.data.labels import LabelError
 from zoo.data.loading import UnreadableVideoError
 from zoo.recipes.training import Training
-from zoo.registry import get_card, released
+from zoo.registry import get_architecture, get_card, released
 from zoo.training.fit import Hardware
 from zoo.training.probe import FewVideosError
 from zoo.weight_files import CheckpointError
@@ -127,6 +127,11 @@ class Job:
     differs: str = ""
     shrunken: bool = False
     training: Plan | None = None
+
+    @property
+    def network_name(self) -> str:
+        """Architecture of what is evaluated."""
+        return get_architecture(self.request.name).name if self.request else ""
 
     @property
     def metrics(self) -> list[str]:

@@ -15,6 +15,7 @@ from benchmarks.views import VIEWS
 from tests.benchmarks.tiny_files import SUITE, TEST, write_files
 from zoo import create_model, save_checkpoint
 from zoo.push import save_folder
+from zoo.registry import get_architecture
 from zoo.training.classify import Classify
 from zoo.training.predictions import MERGE_RULES
 
@@ -64,6 +65,7 @@ def test_random_weights_are_scored_on_every_video_and_everything_is_kept(videos,
     assert list(result.metrics) == ["top1", "mean_class"]
     assert (result.n_expected, result.n_evaluated, result.failed) == (TEST, TEST, [])
     assert result.details["known_sizes"] == ["ours"]
+    assert result.details["parameters"] == get_architecture("vit_pico").parameters
     assert set(result.details["per_class"]) == {"dark", "light"}
     assert result.identity.init == "random"
     assert result.decoder
