@@ -34,11 +34,20 @@ def recipes_of(table: Table, row: Row) -> tuple[Training, ...]:
         for it in TRAININGS.values()
         if (it.family, it.suite, it.clip.num_frames) == (table.paper, table.suite, row.frames)
         and it.kind in kinds
+        and _depth(table.protocol, it)
         and it.task in ("", task)
         and (not start or it.start == start)
     ]
     # Networks of several kinds are several systems, of which the row is one.
     return tuple(found) if len({it.architecture for it in found}) == 1 else ()
+
+
+def _depth(protocol: str, training: Training) -> bool:
+    """Whether a probe has one block where the protocol has one, and several where it has four."""
+    form = training.classifier
+    if form is None or form.kind != "attentive" or protocol == AS_IS:
+        return True
+    return (form.depth > 1) == (protocol == "attentive4")
 
 
 def command_words(trainings: tuple[Training, ...]) -> str:

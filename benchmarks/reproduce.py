@@ -274,7 +274,8 @@ def _refusal(job: Job, name: str, options: Options) -> str:
     card = get_card(row.card)
     if table.protocol == AS_IS and not card.weights.num_classes and not own and not card.missing:
         return f"the released file has no classifier{_training(job)}"
-    return card.missing or ("" if options.checkpoint is not None else why_not(row, table))
+    why = why_not(row, table) if options.checkpoint is None else ""
+    return card.missing or (f"{why}{_training(job)}" if why else "")
 
 
 def _untrainable(job: Job) -> str:

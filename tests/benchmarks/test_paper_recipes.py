@@ -28,6 +28,11 @@ def test_a_row_that_nothing_tells_of_has_none():
     assert names("vjepa:linear_ssv2:large") == []
 
 
+def test_a_probe_of_another_depth_is_another_training():
+    assert names("vjepa2:depth4_ssv2:large") == ["vjepa2_large_16_256.videomix22m_probe_ssv2"]
+    assert names("vjepa2:depth1_ssv2:large") == []
+
+
 def test_a_name_comes_first_and_must_be_one():
     assert names("videomamba:lvu:tiny_scene", recipe="umt_base.k710_ft_k400_f8_res224") == [
         "umt_base.k710_ft_k400_f8_res224"
