@@ -3,18 +3,21 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
+from backbones.meta import meta_device
 from benchmarks.published import Outside
 from benchmarks.session import RequestError, check_data
 from benchmarks.shrunken_training import STEPS, SUITE, TASK, shrunk
 from benchmarks.suite import Suite, SuiteError, Task
 from benchmarks.suites.table import get_suite
-from benchmarks.training_settings import FACTS, difference, with_values
+from benchmarks.training_settings import FACTS, SettingError, difference, with_values
 from zoo.fetch import find, words
 from zoo.recipes.catalogue import get_training
 from zoo.recipes.learned import Alignment, Codes, Distillation, Reconstruction
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.training import RANDOM, Training
-from zoo.registry import get_card, released
+from zoo.registry import create_backbone, get_architecture, get_card, released
 from zoo.training.features import AcceleratorError
 from zoo.training.fit import Hardware
 from zoo.training.optim import schedule_of
@@ -135,6 +138,8 @@ def resolve(order: Order) -> Plan:
     suite, task = _videos(order, training)
     training, notes = _without_flips(training, task)
     training, batch_size, warnings = spread(training, order)
+    if order.values:
+        _require_buildable(training, order.values)
     return Plan(
         order=order,
         published=published,
@@ -144,6 +149,23 @@ def resolve(order: Order) -> Plan:
         batch_size=batch_size,
         warnings=(*notes, *warnings),
     )
+
+
+def _require_buildable(training: Training, values: tuple[str, ...]) -> None:
+    """Send one clip of set sizes through the network, without memory for either; the published sizes fit.
+
+    Raises:
+        SettingError: for a network that does not take its options or its clips.
+    """
+    if get_architecture(training.architecture).tokenizer is not None:
+        return
+    clip = training.clip
+    try:
+        with meta_device():
+            backbone = create_backbone(training.architecture, **training.options)
+            backbone.grid(torch.empty(1, 3, clip.num_frames, clip.img_size, clip.img_size))
+    except ValueError as error:
+        raise SettingError(f"--set {' '.join(values)} does not fit the recipe: {error}") from None
 
 
 def _videos(order: Order, training: Training) -> tuple[Suite, Task]:

@@ -143,14 +143,14 @@ def _options(arguments: argparse.Namespace) -> "Options":
 def _dry_run(console: "Console", asked: "Asked", jobs: "list[Job]", wanted: "Options", *, as_json: bool) -> int:
     """Say what would be done."""
     from benchmarks.reproduce_text import data_lines, job_lines
-    from zoo.catalogue_text import two_columns
+    from zoo.catalogue_text import print_columns
 
     head, finished = data_lines(asked, jobs), _stored(wanted.out)
     rows = [job_lines(job, asked, finished) for job in jobs]
     if as_json:
         print(json.dumps({"table": head, "rows": rows}))  # noqa: T201
     for lines in (head, *rows):
-        console.print(two_columns(lines))
+        print_columns(console, lines)
         console.print()
     return 0
 

@@ -26,7 +26,7 @@ examples:
 def options(parser: argparse.ArgumentParser) -> None:
     """What the command understands."""
     parser.add_argument("name", nargs="?", default="", metavar="PAPER[:TABLE]", help="a paper, or one of its tables")
-    parser.add_argument("--suite", default="", metavar="S", help="rows of all papers on this suite")
+    parser.add_argument("--suite", type=_named, metavar="S", help="rows of all papers on this suite")
     parser.add_argument("--frames", type=positive, metavar="N", help="with --suite, clips of so many frames only")
     parser.add_argument("--task", default="", metavar="T", help="with --suite, only this task of it")
     parser.add_argument("--sort", default="", metavar="{reported,params,gflops}", help="with --suite (reported)")
@@ -35,6 +35,13 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--results", nargs="+", type=Path, metavar="DIR", help=f"with --measured, folders of results ({RESULTS})"
     )
     parser.add_argument("--format", default="text", metavar="{text,md,csv,html,latex}", help="(text)")
+
+
+def _named(text: str) -> str:
+    """An option that must not be empty, as an unset variable of a shell would make it."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; leave it out, or name a suite")
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:

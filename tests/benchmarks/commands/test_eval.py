@@ -438,3 +438,12 @@ def test_an_interrupted_evaluation_goes_on_and_leaves_nothing_in_its_folder(vide
     for name, values in one.items():
         np.testing.assert_array_equal(values, two[name])
     assert not list((tmp_path / "out" / "work").iterdir())
+
+
+def test_a_dry_run_of_a_tokenizer_renders_and_reads_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    words = ("eval", "lvmae_tokenizer_tiny", "--suite", "digits", "--protocol", "reconstruction", "--dry-run")
+    status, out, err = call(capsys, *words, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "64 of each task (appearance, motion, order)" in out
+    assert list(tmp_path.iterdir()) == []

@@ -207,3 +207,9 @@ def test_a_row_of_each_family_is_run_to_its_verdict(family, generated, tmp_path,
     }
     assert {(it["num_scored"], it["verdict"]) for it in told} <= {(4, "incomplete"), (4, "protocol differs")}
     assert len(Store(tmp_path).results()) == 1
+
+
+def test_a_dry_run_in_a_pipe_has_no_blanks_at_the_ends_of_its_lines(tiny, uncounted, capsys):
+    _, out, _ = call(capsys, "tiny:shade:mamba", "--dry-run")
+    assert "the same as  zoo eval" in out
+    assert all(line == line.rstrip() for line in out.splitlines())
