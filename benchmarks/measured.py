@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from benchmarks.budgets import budget
 from benchmarks.evaluation import AS_IS, LOW_SHOT, Network, Request, known, views_of
 from benchmarks.paper_recipes import recipes_of
-from benchmarks.paper_rows import why_not
+from benchmarks.paper_rows import other_size, why_not
 from benchmarks.paper_tables import EFFICIENCY, METRICS, Row, Table
 from benchmarks.plan import plain
 from benchmarks.results import RANDOM, Interval, Result
@@ -134,6 +134,8 @@ def _by_recipe(row: Row, table: Table, result: Result, metric: str) -> Measured 
     form = training.classifier or get_architecture(training.architecture).classifier
     network = Network(training.clip, form, 0, (), "", made_by, result.settings.get("weights") or "", training.name)
     told = beside(row, asked, result, metric, network)
+    if odd := other_size(row, training.clip):
+        told = told._replace(verdict=DIFFERS, why=f"{odd}; {told.why}")
     whose = f"trained by {made_by}"
     return told if whose in told.why else told._replace(why="; ".join(filter(None, (told.why, whose))))
 

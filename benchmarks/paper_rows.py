@@ -2,7 +2,7 @@
 
 from benchmarks.paper_flops import PER_VIEW, gflops_of, network_of
 from benchmarks.paper_tables import EFFICIENCY, Row, Table
-from zoo.card import Card
+from zoo.card import Card, ClipSpec
 from zoo.catalogue import licence_of
 from zoo.registry import architectures, released
 
@@ -33,6 +33,17 @@ def _other_clips(row: Row, card: Card) -> str:
         return ""
     asked = f"{row.frames or frames} frames of {row.resolution or side} px"
     return f"it was evaluated on clips of {asked}, and `zoo eval` takes those of its weights, {frames} of {side} px"
+
+
+def other_size(row: Row, clip: ClipSpec) -> str:
+    """How a network's clips are not those that a row prints."""
+    pairs = {"frames": (row.frames, clip.num_frames), "px": (row.resolution, clip.img_size)}
+    odd = [
+        f"{printed} {unit}, and its clips have {own}"
+        for unit, (printed, own) in pairs.items()
+        if printed not in (0, own)
+    ]
+    return f"the row prints {'; '.join(odd)}" if odd else ""
 
 
 def num_views(row: Row, table: Table) -> int | None:

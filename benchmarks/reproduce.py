@@ -13,7 +13,7 @@ from benchmarks.evaluate import evaluate, settings_of
 from benchmarks.evaluation import AS_IS, Evaluation, Network, Request, allowed_failures, known, resolve, views_of
 from benchmarks.measured import DIFFERS, Measured, beside
 from benchmarks.paper_recipes import command_words, recipes_of
-from benchmarks.paper_rows import why_not
+from benchmarks.paper_rows import other_size, why_not
 from benchmarks.paper_tables import EFFICIENCY, MEASURED, METRICS, Paper, Row, Table, get_paper
 from benchmarks.reproduce_training import network_of, plan_of, train, trained_before
 from benchmarks.results import Result, Store
@@ -291,7 +291,7 @@ def _training(job: Job) -> str:
         return ""
     if obstacle := _untrainable(job):
         return f"; {obstacle}"
-    return f"; --train does that first with `{command_words(job.recipes)}`, or --checkpoint FILE measures what it left"
+    return f"; --train makes its weights with `{command_words(job.recipes)}`, and --checkpoint FILE measures yours"
 
 
 def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
@@ -333,7 +333,7 @@ def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
     clips, crops, odd = _views(table.views_of(row), task.sampling or network.clip.sampling)
     request = replace(request, clips=clips, crops=crops)
     clip, rule = views_of(request, task, network)
-    differs = "; ".join(it for it in (odd, "" if options.shrink else _size(row, clip)) if it)
+    differs = "; ".join(it for it in (odd, "" if options.shrink else other_size(row, clip)) if it)
     return replace(
         job,
         request=request,
@@ -359,17 +359,6 @@ def _views(views: str, sampling: str) -> tuple[int | None, int | None, str]:
     made = f"{MOST_SEGMENT_CLIPS}x{crops}"
     why = f"the row prints {views} views, and sampling by segments has {MOST_SEGMENT_CLIPS} clips: {made} are evaluated"
     return MOST_SEGMENT_CLIPS, crops, why
-
-
-def _size(row: Row, clip: ClipSpec) -> str:
-    """How a network's clips are not those that a row prints."""
-    pairs = {"frames": (row.frames, clip.num_frames), "px": (row.resolution, clip.img_size)}
-    odd = [
-        f"{printed} {unit}, and its clips have {own}"
-        for unit, (printed, own) in pairs.items()
-        if printed not in (0, own)
-    ]
-    return f"the row prints {'; '.join(odd)}" if odd else ""
 
 
 class Step(NamedTuple):

@@ -177,9 +177,10 @@ def _rebuilt(training: Training, changes: dict[str, Any]) -> Training:
     if any(name in recipe for name in COUNTED):
         # Epochs would say something else.
         changes = {**changes, "epochs": None, "warmup_epochs": None}
-    elif not isinstance(training.recipe, Descent) and (epochs := changes.get("epochs", training.epochs)) is not None:
-        warmup = min(int(changes.get("warmup_epochs", training.warmup_epochs) or 0), int(epochs))
-        batch = int(recipe.get("batch_size", recipe.get("global_batch", training.global_batch)))
+    elif not isinstance(training.recipe, Descent) and changes.get("epochs", training.epochs) is not None:
+        epochs = int(changes.get("epochs", training.epochs) or 0)
+        warmup = min(int(changes.get("warmup_epochs", training.warmup_epochs) or 0), epochs)
+        batch = next((int(recipe[it]) for it in ("batch_size", "global_batch") if it in recipe), training.global_batch)
         videos = int(changes.get("videos", training.videos))
         each = videos // batch
         if batch > videos:

@@ -155,3 +155,12 @@ def test_what_the_training_behind_a_row_left_here_measures_it_too(made_by, clip,
     own = result(released, page, system="videomamba_tiny", weights="0123", **clip)
     told = measured(line, page, [replace(own, details={**own.details, "made_by": made_by})])
     assert (told and told.verdict, told.why if told else "") == (verdict, why)
+
+
+def test_a_row_on_other_clips_than_those_of_its_training_is_never_within():
+    line = row(recipe=CARD, frames=16)
+    page = table(line)
+    own = result(row(), page, system="videomamba_tiny", weights="0123")
+    told = measured(line, page, [replace(own, details={**own.details, "made_by": CARD})])
+    assert told.verdict == DIFFERS
+    assert told.why.startswith("the row prints 16 frames, and its clips have 8; list of")

@@ -80,7 +80,7 @@ def test_a_row_is_planned_by_its_recipe_or_refused_with_the_reason():
 
 def test_rows_on_other_clips_than_those_of_their_weights_are_measured_on_their_recipes():
     words = "vjepa2:diving48:large"
-    with pytest.raises(RequestError, match="takes those of its weights, 64 of 256 px; --train does that first with"):
+    with pytest.raises(RequestError, match="takes those of its weights, 64 of 256 px; --train makes its weights with"):
         plan(asked_for(words), Options())
     (job,) = plan(asked_for(words), Options(train=True))
     assert (job.clip.num_frames, job.clip.clips, job.clip.crops, job.differs) == (32, 4, 3, "")
