@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from rich.table import Table as Grid
-
 from benchmarks.evaluation import AS_IS, Request
 from benchmarks.layout import Plan
 from benchmarks.measured import WITHIN, Measured
 from benchmarks.paper_recipes import command_words
 from benchmarks.paper_tables import METRICS
+from benchmarks.paper_text import OURS, VERDICT, told_cells
 from benchmarks.reproduce import Asked, Found, Job, Options, judged
 from benchmarks.reproduce_costs import cost_words, time_words
 from benchmarks.reproduce_training import FILE, train_words
 from benchmarks.results import Result
+from benchmarks.sheets import Cell, Column, Sheet
 from benchmarks.shrunken_network import WORDS
 from benchmarks.suite import Suite, Task
 from benchmarks.synth import layout_of
@@ -264,35 +264,16 @@ def _trained(request: Request | None) -> list[str]:
     return [f"trained by the zoo's budget {request.budget}, not by the authors' recipe"]
 
 
-def verdict_table(lines: Sequence[Line]) -> Grid:
-    """Reported beside measured."""
-    grid = Grid()
-    for heading in ("row", "metric", "reported", "measured", "difference", "95 % interval", "videos", "verdict"):
-        grid.add_column(heading, justify="left" if heading in ("row", "metric", "verdict") else "right")
+def verdict_sheet(lines: Sequence[Line], title: str) -> Sheet:
+    """Reported beside measured, with what is to be said of each number."""
+    columns = (Column("row"), Column("metric"), Column("reported", True), *OURS, VERDICT)
+    sheet = Sheet(title=title, columns=columns)
     for line in lines:
-        told, name = line.told, METRICS[line.metric].heading
-        cells = [line.row.rpartition(":")[2], name, _number(line.reported)]
-        cells += _measured(told) if told else ["", "", "", ""]
-        grid.add_row(*cells, f"{line.verdict} ({line.weights})" if line.weights else line.verdict)
-    return grid
-
-
-def _measured(told: Measured) -> list[str]:
-    videos = f"{told.n_scored} of {told.n_expected}"
-    if told.value is None:
-        return ["", "", "", videos]
-    value, low, high = (f"{it:.2f}" for it in told.value)
-    difference = "" if told.difference is None else f"{told.difference:+.2f}".replace("-", "−")
-    return [value, difference, f"{low} to {high}", videos]
-
-
-def note_lines(lines: Sequence[Line]) -> list[str]:
-    """What is to be said of the rows, each once."""
-    found: dict[str, None] = {}
-    for line in lines:
-        for note in line.notes:
-            found.setdefault(f"{line.row}: {note}")
-    return list(found)
+        marks = tuple(sheet.mark(note) for note in line.notes)
+        cells = (Cell(line.row.rpartition(":")[2]), Cell(METRICS[line.metric].title), Cell(_number(line.reported)))
+        verdict = f"{line.verdict} ({line.weights})" if line.weights else line.verdict
+        sheet.rows.append([*cells, *told_cells(line.told), Cell(verdict, marks)])
+    return sheet
 
 
 def exit_status(lines: Sequence[Line], *, shrink: bool) -> int:

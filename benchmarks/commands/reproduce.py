@@ -65,6 +65,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", "--results", type=Path, default=Path("runs/eval"), metavar="DIR", help="of results (runs/eval)"
     )
+    parser.add_argument("--format", default="text", metavar="{text,md,csv,html,latex}", help="of the verdicts (text)")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -72,14 +73,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing and print the verdicts; see EXAMPLES for the status."""
     from rich.console import Console
 
+    from benchmarks.commands.table import write
     from benchmarks.reproduce import asked_for, carry_out, look_up, plan, refuse_nothing
-    from benchmarks.reproduce_text import exit_status, lines_of, note_lines, verdict_table
+    from benchmarks.reproduce_text import exit_status, lines_of, verdict_sheet
+    from benchmarks.session import RequestError
+    from benchmarks.sheets import check_format
     from zoo.folders import require_writable
     from zoo.training.fit import is_first_process
 
+    check_format(arguments.format)
+    if arguments.format != "text" and (arguments.json or arguments.dry_run):
+        raise RequestError(f"--format is for the verdicts, not for {'--json' if arguments.json else '--dry-run'}")
     wanted, asked = _options(arguments), asked_for(arguments.rows)
     jobs = plan(asked, wanted)
-    console = _console(Console, quiet=arguments.json or not is_first_process())
+    # What is written in a format goes into a file, which holds the verdicts alone.
+    console = _console(Console, quiet=arguments.json or arguments.format != "text" or not is_first_process())
     if arguments.dry_run:
         return _dry_run(console, asked, jobs, wanted, as_json=arguments.json)
     refuse_nothing(asked, jobs)
@@ -101,9 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     lines = lines_of(found, asked, wanted)
     if arguments.json:
         print(json.dumps([line.to_dict() for line in lines]))  # noqa: T201
-    console.print(verdict_table(lines))
-    for note in note_lines(lines):
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    elif is_first_process():
+        write(verdict_sheet(lines, f"{arguments.rows}: reported beside measured"), arguments.format)
     return exit_status(lines, shrink=wanted.shrink)
 
 

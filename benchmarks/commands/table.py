@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.measured and ":" not in arguments.name and not arguments.suite:
         raise RequestError("--measured needs PAPER:TABLE or --suite")
     ours, unreadable = _measured(arguments.results) if arguments.measured else (None, False)
-    _write(_chosen(arguments, ours), arguments.format)
+    write(_chosen(arguments, ours), arguments.format)
     return int(unreadable)
 
 
@@ -99,7 +99,8 @@ def _measured(folders: list[Path] | None) -> "tuple[Ours, bool]":
     return (lambda row, table: measured(row, table, results)), bool(problems)
 
 
-def _write(sheet: "Sheet", form: str) -> None:
+def write(sheet: "Sheet", form: str) -> None:
+    """Print a sheet in one of the formats of `benchmarks.sheets`."""
     from benchmarks.sheets import WRITERS, show
 
     if form != "text":

@@ -54,8 +54,13 @@ def test_a_row_ends_in_a_verdict(tiny, videos, tmp_path, capsys):
     status, out, err = call(capsys, *words)
     assert status == 0, err
     assert "tiny:shade:umt: 20 videos of tiny_files" in out
-    for text in ("90", "20 of 20", "outside (random weights, shrunken network)", "list of ours"):
+    for text in ("90", "20/20", "outside (random weights, shrunken network)", "list of ours"):
         assert text in out
+    _, out, _ = call(capsys, *words, "--format", "csv")
+    assert out.splitlines()[0].startswith("row,metric,reported,ours,95 % interval,difference,scored,verdict,notes")
+    assert out.splitlines()[1].startswith('umt,"top-1, %",90,')
+    status, _, err = call(capsys, *words, "--format", "csv", "--dry-run")
+    assert (status, "--format is for the verdicts, not for --dry-run" in err) == (2, True)
     status, out, _ = call(capsys, *words, "--json")
     ((result,), (told,)) = Store(tmp_path / "out").results(), json.loads(out)
     assert (told["row"], told["metric"], told["reported"]) == ("tiny:shade:umt", "top1", 90.0)
