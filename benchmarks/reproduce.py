@@ -26,6 +26,7 @@ from zoo.card import ClipSpec
 from zoo.checkpoints import Saved, read_saved
 from zoo.data.labels import LabelError
 from zoo.data.loading import UnreadableVideoError
+from zoo.recipes.learned import Distillation
 from zoo.recipes.training import Training
 from zoo.registry import get_architecture, get_card, released
 from zoo.training.fit import Hardware
@@ -127,6 +128,11 @@ class Job:
     differs: str = ""
     shrunken: bool = False
     training: Plan | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether training videos are needed."""
+        return self.training is not None or (self.request is not None and self.request.protocol != AS_IS)
 
     @property
     def network_name(self) -> str:
@@ -282,7 +288,13 @@ def _untrainable(job: Job) -> str:
     """Why a row's weights cannot be trained by a published recipe; "" where they can."""
     if not job.recipes:
         return "no published training of it is known"
-    return f"{job.recipes[0].name} cannot be run: {obstacle}" if (obstacle := job.recipes[0].obstacle) else ""
+    recipe = job.recipes[0]
+    if recipe.kind == "pretrain" and not isinstance(recipe.objective, Distillation):
+        return (
+            f"`{command_words(job.recipes)}` is published, and how it was fine-tuned for this table is not; "
+            "`zoo finetune RECIPE --start FILE` goes on from what it leaves, and --checkpoint FILE measures that"
+        )
+    return f"{recipe.name} cannot be run: {recipe.obstacle}" if recipe.obstacle else ""
 
 
 def _training(job: Job) -> str:

@@ -32,7 +32,7 @@ def cost_words(job: Job) -> str:
     else:
         one, whose = printed, "as printed"
     views, videos = clip.clips * clip.crops, num_videos(job)
-    training = "" if request.protocol == AS_IS else "; what the training costs is not counted"
+    training = "; what the training costs is not counted" if job.trains else ""
     each = f"{_rounded(one)} GFLOPs a view ({whose}) x {views} views"
     if videos is None:
         return f"{each} = {_rounded(one * views)} GFLOPs a video{training}"

@@ -21,9 +21,11 @@ from benchmarks.shrunken_network import WORDS
 from benchmarks.suite import Suite, Task
 from benchmarks.synth import layout_of
 from benchmarks.training_plan import start_words
+from benchmarks.training_text import hardware_words
 from zoo.card import Card
 from zoo.catalogue import licence_of
 from zoo.fetch import find, words
+from zoo.recipes.training import Training
 from zoo.registry import architectures, get_card
 
 REPORTED_ONLY, NOT_MEASURED = "reported only", "not measured"
@@ -45,10 +47,10 @@ def data_lines(asked: Asked, jobs: Sequence[Job]) -> dict[str, str]:
         return lines
     suite, request = able[0].suite, able[0].request
     split = request.split or suite.test_split
-    splits = split if request.protocol == AS_IS else f"{suite.train_split} (training), {split}"
+    splits = f"{suite.train_split} (training), {split}" if able[0].trains else split
     return lines | {
         "videos": f"{suite.name}, {splits}: {size_words(suite, able[0].task, split)}",
-        "needed in ROOT": "\n".join(needed(suite, split, trained=request.protocol != AS_IS)),
+        "needed in ROOT": "\n".join(needed(suite, split, trained=able[0].trains)),
         "from": f"{suite.source}{f'; {suite.url}' if suite.url else ''}",
         "their licence": suite.licence,
     }
@@ -110,10 +112,17 @@ def job_lines(job: Job, asked: Asked, finished: Sequence[Result]) -> dict[str, s
         f"{trained}: {clip.num_frames} frames, {clip.sampling}{stride}, {clip.img_size} px; {clip.clips} clips x "
         f"{clip.crops} crops, {job.rule}",
         "differs": job.differs,
+        "training": "" if job.training is None else training_words(job.training.published),
         "cost": cost_words(job),
         "time": time_words(job, finished),
         "the same as": "\n".join([*commands, command(evaluated)]) if exact else "",
     }
+
+
+def training_words(published: Training) -> str:
+    """What a published training cost its authors."""
+    told = f"{published.cost}; on {hardware_words(published)}" if published.original.devices else published.cost
+    return f"{told} (the authors')"
 
 
 def printed_words(job: Job) -> str:

@@ -22,8 +22,19 @@ def test_a_row_without_weights_leads_to_the_training_from_the_same_ones():
     assert names("videomamba:lvu:tiny_scene", start="videomamba_tiny.k400_f64_res224") == []
 
 
+def test_an_ablation_of_a_pretraining_names_it_and_it_prints_the_same_number():
+    rows = [it for name in ("mask_type", "aligned_layers", "mask_ratio", "drop_path") for it in page(name).rows]
+    assert len(rows) == 17
+    for row in rows:
+        (made,) = recipes_of(page("mask_type"), row)
+        assert [it.value for it in made.expected] == [row.values["top1"]]
+
+
+def page(name):
+    return papers()["videomamba"].table(name)
+
+
 def test_a_row_that_nothing_tells_of_has_none():
-    assert names("videomamba:mask_type:tube") == []
     assert names("videomamba:lvu:vis4mer_scene") == []
     assert names("vjepa:linear_ssv2:large") == []
 
