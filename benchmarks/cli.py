@@ -184,8 +184,8 @@ def _compare_options(parser: _Parser) -> _Parser:
         "names",
         nargs="+",
         metavar="NAME[:OBJECTIVE]",
-        help="architectures (see zoo list), each under its family's own objective unless one is named: mae, umt, "
-        "vjepa, self_distillation, or none for random weights alone",
+        help="architectures (see zoo list), each under its family's own objective unless one is named: mae, "
+        "lvmae, umt, vjepa, self_distillation, or none for random weights alone",
     )
     parser.add_argument("--suite", default="digits", metavar="S", help="videos and tasks (digits)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the suite's official files")

@@ -14,6 +14,7 @@ from zoo.suggest import unknown
 
 AS_IS, NOT_SAID = "as_is", "not said"
 SORTS = ("reported", "params", "gflops")
+COUNTED = "counted by the zoo in the backbone, not printed"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def in_order(lines: Sequence[Line], by: str) -> list[Line]:
             number, best = line.row.values.get(line.metric), METRICS[line.metric].higher_is_better
             value = None if number is None else -number if best else number
             return value is None, -often[line.metric], line.metric, value or 0.0
-        value = parameters(line.row)[0] if by == "params" else total_gflops(line.row, line.table)
+        value = (parameters if by == "params" else total_gflops)(line.row, line.table)[0]
         return value is None, 0, "", value or 0.0
 
     return sorted(lines, key=key)
@@ -188,9 +189,7 @@ def _cells(sheet: Sheet, line: Line, usual: dict[str, str], *, tasks: bool) -> l
     marks = [sheet.mark(f"≠ {', '.join(f'{name} {value}' for name, value in other.items())}")] if other else []
     if any(it.metric in (line.metric, "views") for it in table.conflicts_of(row)):
         marks.append(sheet.mark(f"sources disagree: see `zoo table {line.paper.name}:{table.name}`"))
-    number, printed = parameters(row)
-    counted = () if number is None or printed else (sheet.mark("counted by the zoo in the backbone, not printed"),)
-    total = total_gflops(row, table)
+    (number, printed), (total, told) = parameters(row, table), total_gflops(row, table)
     return [
         Cell(f"≠ {line.name}" if other else line.name, tuple(marks)),
         Cell(row.system),
@@ -200,9 +199,13 @@ def _cells(sheet: Sheet, line: Line, usual: dict[str, str], *, tasks: bool) -> l
         Cell(str(row.frames or NONE)),
         Cell(str(row.resolution or NONE)),
         Cell(f"{table.views_of(row) or NONE}{'' if (views := num_views(row, table)) is None else f' = {views}'}"),
-        Cell(NONE if number is None else f"{number:.4g}", counted),
-        Cell(NOT_AVAILABLE if total is None else f"{total:g}"),
+        Cell(NONE if number is None else f"{number:.4g}", _counted(sheet, number, printed)),
+        Cell(NOT_AVAILABLE if total is None else f"{total:g}", _counted(sheet, total, told)),
     ]
+
+
+def _counted(sheet: Sheet, number: float | None, printed: bool) -> tuple[int, ...]:
+    return () if number is None or printed else (sheet.mark(COUNTED),)
 
 
 def _reported(sheet: Sheet, line: Line, metric: str, others: Sequence[str]) -> Cell:

@@ -12,6 +12,7 @@ import torch
 from benchmarks import metrics
 from benchmarks.budgets import PROTOCOLS, budget
 from benchmarks.class_map import chance_alarm, keep_classes
+from benchmarks.efficiency import count_parameters
 from benchmarks.evaluation import AS_IS, LOW_SHOT, Evaluation
 from benchmarks.listed import notes_of
 from benchmarks.plan import plain
@@ -202,14 +203,23 @@ def carry_out(
             in_evaluation="report", log=work / TRAINING_FAILURES if request.protocol == "finetune" else None
         ),
     )
+    parameters: list[int] = []
+
+    def network() -> VideoModel:
+        made = build(one)
+        parameters.append(count_parameters(made.backbone))
+        return made
+
     shared: dict[str, Any] = {"seed": request.seed, "run_dir": work, "on_step": on_step, "progress": progress}
     if request.protocol == AS_IS:
-        return as_is.run(lambda: build(one), data, settings, hardware=hardware, **shared), data
-    if request.protocol == "finetune":
-        return finetune.run(lambda: build(one), data, settings, hardware=hardware, **shared), data
-    run = low_shot.run if request.protocol == LOW_SHOT else PROTOCOLS[request.protocol].run
-    shared |= {"accelerator": hardware.accelerator, "features": features_folder(one)}
-    return run(lambda: build(one), data, settings, **shared), data
+        told = as_is.run(network, data, settings, hardware=hardware, **shared)
+    elif request.protocol == "finetune":
+        told = finetune.run(network, data, settings, hardware=hardware, **shared)
+    else:
+        run = low_shot.run if request.protocol == LOW_SHOT else PROTOCOLS[request.protocol].run
+        shared |= {"accelerator": hardware.accelerator, "features": features_folder(one)}
+        told = run(network, data, settings, **shared)
+    return replace(told, details={**told.details, "parameters": parameters[0]}), data
 
 
 def features_folder(one: Evaluation) -> Path:
@@ -333,6 +343,7 @@ def details(
         "known_sizes": one.suite.copies_of(one.task.name, one.split, one.listed),
         "classes": one.found.words if one.found else "",
         "weights": one.network.weights,
+        "made_by": one.network.recipe,
         "views": one.request.views,
         "tolerated": one.tolerated,
         "notes": notes_of(one.videos),

@@ -100,6 +100,7 @@ class Network(NamedTuple):
         order_name: name of their order; empty where it has none.
         weights: which weights, in words.
         sha256: of the file; "" for random weights and for files not on this machine yet.
+        recipe: published training that made the file, and how it was changed; "" where it does not say.
     """
 
     clip: ClipSpec
@@ -109,6 +110,7 @@ class Network(NamedTuple):
     order_name: str
     weights: str
     sha256: str = ""
+    recipe: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +215,8 @@ def _of_file(path: Path, architecture: str, card: Card | None, form: Classifier,
         raise RequestError(f"--checkpoint {path}: there is no such file")
     saved, words, sha256 = read_saved(path, architecture), f"file {path}", digests(path).sha256
     if saved is not None:
-        return Network(saved.clip, saved.classifier, saved.num_classes, saved.label_names, "", words, sha256)
+        rows, names = saved.num_classes, saved.label_names
+        return Network(saved.clip, saved.classifier, rows, names, "", words, sha256, saved.recipe)
     order = find_order(card.labels) if card else None
     names = order.names if order else ()
     rows = card.weights.num_classes if card else 0

@@ -14,9 +14,11 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks import metrics
-from benchmarks.comparable import training_of
+from benchmarks.comparable import COUNTED, training_of
 from benchmarks.figures import COLORS
 from benchmarks.measured import DIFFERS, INCOMPLETE, OUTSIDE, WITHIN, Measured, measured
+from benchmarks.paper_flops import key_of
+from benchmarks.paper_flops import known as counts
 from benchmarks.paper_rows import card_of, licence, parameters, total_gflops
 from benchmarks.paper_tables import EFFICIENCY, METRICS, Metric, Paper, Row, Table
 from benchmarks.report import TEMPLATES
@@ -121,6 +123,8 @@ def _reported(paper: Paper, table: Table, row: Row) -> Entry:
         f"{it.subject} is {it.value} in {paper.sources[it.source].where}" + (f": {it.note}" if it.note else "")
         for it in table.conflicts_of(row)
     ]
+    (count, printed), (gflops, told) = parameters(row, table), total_gflops(row, table)
+    ours = [it for it, own in (("parameters", count and not printed), ("GFLOPs", gflops and not told)) if own]
     unavailable = [f"{METRICS[it].heading} not available" for it, value in row.values.items() if value is None]
     return Entry(
         kind=REPORTED,
@@ -137,14 +141,18 @@ def _reported(paper: Paper, table: Table, row: Row) -> Entry:
         frames=row.frames,
         resolution=row.resolution,
         views=table.views_of(row),
-        params_m=parameters(row)[0],
-        gflops=total_gflops(row, table),
+        params_m=count,
+        gflops=gflops,
         licence=licence(row),
         source=source.where,
         source_kind=source.kind,
         others=[it.value for it in table.conflicts_of(row) if it.metric == name],
         conflicts=differing,
-        remarks=[*unavailable, *(it for it in (row.note, table.note) if it)],
+        remarks=[
+            *([f"{' and '.join(ours)} {COUNTED}"] if ours else []),
+            *unavailable,
+            *(it for it in (row.note, table.note) if it),
+        ],
     )
 
 
@@ -185,8 +193,9 @@ def _measured(
     known = architectures().get(who.system.partition(".")[0])
     frames, side = int(clip.get("num_frames", 0)), int(clip.get("img_size", 0))
     views = int(clip.get("clips", 0)) * int(clip.get("crops", 0))
-    point = points.get((who.system.partition(".")[0], side, frames))
-    small = bool(result.details.get("shrunk"))
+    small = bool(result.details.get("shrunk")) or "(shrunken)" in result.details.get("made_by", "")
+    name_of = who.system.partition(".")[0]
+    point = points.get((name_of, side, frames)) or (None if small else counts().get(key_of(name_of, frames, side)))
     count = result.details.get("parameters") or (known.parameters if known and not small else None)
     part = result.details.get("no_headline", "")
     return Entry(

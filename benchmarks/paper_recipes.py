@@ -1,7 +1,7 @@
 """The published trainings behind the rows of papers' tables."""
 
 from benchmarks.evaluation import AS_IS
-from benchmarks.paper_tables import Paper, Row, Table
+from benchmarks.paper_tables import Row, Table
 from benchmarks.suites.table import SUITES
 from zoo.recipes.catalogue import TRAININGS, get_training, recipe_for
 from zoo.recipes.training import Training
@@ -11,7 +11,7 @@ from zoo.recipes.training import Training
 KINDS = {AS_IS: ("finetune", "probe"), "finetune": ("finetune",), "attentive": ("probe",), "attentive4": ("probe",)}
 
 
-def recipes_of(paper: Paper, table: Table, row: Row) -> tuple[Training, ...]:
+def recipes_of(table: Table, row: Row) -> tuple[Training, ...]:
     """The trainings that may have made a row's numbers; several where the sources contradict each other.
 
     It is the one that the row names, or that made its card; otherwise those of the paper's family on this suite and
@@ -32,13 +32,22 @@ def recipes_of(paper: Paper, table: Table, row: Row) -> tuple[Training, ...]:
     found = [
         it
         for it in TRAININGS.values()
-        if (it.family, it.suite, it.clip.num_frames) == (paper.name, table.suite, row.frames)
+        if (it.family, it.suite, it.clip.num_frames) == (table.paper, table.suite, row.frames)
         and it.kind in kinds
+        and _depth(table.protocol, it)
         and it.task in ("", task)
         and (not start or it.start == start)
     ]
     # Networks of several kinds are several systems, of which the row is one.
     return tuple(found) if len({it.architecture for it in found}) == 1 else ()
+
+
+def _depth(protocol: str, training: Training) -> bool:
+    """Whether a probe has one block where the protocol has one, and several where it has four."""
+    form = training.classifier
+    if form is None or form.kind != "attentive" or protocol == AS_IS:
+        return True
+    return (form.depth > 1) == (protocol == "attentive4")
 
 
 def command_words(trainings: tuple[Training, ...]) -> str:

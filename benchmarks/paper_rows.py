@@ -1,7 +1,8 @@
 """Rows of papers' tables beside what the zoo knows of their weights: whether one can be run, and what it is."""
 
+from benchmarks.paper_flops import PER_VIEW, gflops_of, network_of
 from benchmarks.paper_tables import EFFICIENCY, Row, Table
-from zoo.card import Card
+from zoo.card import Card, ClipSpec
 from zoo.catalogue import licence_of
 from zoo.registry import architectures, released
 
@@ -34,6 +35,17 @@ def _other_clips(row: Row, card: Card) -> str:
     return f"it was evaluated on clips of {asked}, and `zoo eval` takes those of its weights, {frames} of {side} px"
 
 
+def other_size(row: Row, clip: ClipSpec) -> str:
+    """How a network's clips are not those that a row prints."""
+    pairs = {"frames": (row.frames, clip.num_frames), "px": (row.resolution, clip.img_size)}
+    odd = [
+        f"{printed} {unit}, and its clips have {own}"
+        for unit, (printed, own) in pairs.items()
+        if printed not in (0, own)
+    ]
+    return f"the row prints {'; '.join(odd)}" if odd else ""
+
+
 def num_views(row: Row, table: Table) -> int | None:
     """Views of a video, clips x crops; None where not said."""
     views = table.views_of(row)
@@ -43,18 +55,22 @@ def num_views(row: Row, table: Table) -> int | None:
     return int(clips) * int(crops)
 
 
-def total_gflops(row: Row, table: Table) -> float | None:
-    """Printed GFLOPs of a view times its views; None where either is not said."""
-    one, views = row.values.get("gflops_per_view"), num_views(row, table)
-    return None if one is None or views is None else one * views
+def total_gflops(row: Row, table: Table) -> tuple[float | None, bool]:
+    """GFLOPs of a view times its views, and whether they are printed; otherwise the zoo counts them in the backbone."""
+    one, views, network = row.values.get(PER_VIEW), num_views(row, table), network_of(row, table)
+    if views is None or (one is None and network is None):
+        return None, False
+    if one is not None or network is None:
+        return (one or 0.0) * views, True
+    return gflops_of(*network) * views, False
 
 
-def parameters(row: Row) -> tuple[float | None, bool]:
+def parameters(row: Row, table: Table) -> tuple[float | None, bool]:
     """Parameters in millions, and whether they are printed; otherwise those that the zoo counts in the backbone."""
     if (printed := row.values.get("params_m")) is not None:
         return printed, True
-    card = card_of(row)
-    known = architectures().get(card.architecture) if card else None
+    network = network_of(row, table)
+    known = architectures().get(network[0]) if network else None
     return (known.parameters / 1e6, False) if known and known.parameters else (None, False)
 
 

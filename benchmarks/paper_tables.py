@@ -38,7 +38,7 @@ nobody can point to is left out.
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -242,9 +242,7 @@ class Row:
 
 
 # Fields of a row that sources may disagree about.
-FIELDS: dict[str, str] = {
-    name: name for name in ("card", "start", "recipe", "pretraining", "frames", "resolution", "views", "task")
-}
+FIELDS = ("card", "start", "recipe", "pretraining", "frames", "resolution", "views", "task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +251,7 @@ class Table:
 
     Attributes:
         name: within the paper.
+        paper: name of that.
         title: what it shows.
         suite: of the zoo, or one of REPORTED_ONLY; "" for EFFICIENCY.
         protocol: of the zoo, or one of REPORTED_ONLY, or EFFICIENCY.
@@ -268,6 +267,7 @@ class Table:
     """
 
     name: str
+    paper: str
     title: str
     suite: str
     protocol: str
@@ -390,7 +390,7 @@ def read_paper(file: Path) -> Paper:
         if source.kind not in KINDS:
             raise PaperError(f"{file}: source {name!r}: kind {source.kind!r} is none of {', '.join(KINDS)}")
     tables = {
-        name: _table(name, it, sources, f"{file}: table {name!r}")
+        name: _table(name, {**it, "paper": file.stem}, sources, f"{file}: table {name!r}")
         for name, it in _section(said, "tables", file).items()
     }
     rest = {name: it for name, it in said.items() if name not in ("sources", "tables")}
@@ -421,9 +421,13 @@ def _table(name: str, said: Mapping[str, Any], sources: Mapping[str, Source], pl
         raise _astray(place, "source", table.source, sources)
     if table.metric not in METRICS:
         raise _astray(place, "metric", table.metric, METRICS)
-    if table.views and not VIEWS.fullmatch(table.views):
-        raise PaperError(f"{place}: views {table.views!r} must be clips x crops, such as '4x3'")
+    _check_views(table.views, place)
     return table
+
+
+def _check_views(views: str, place: str) -> None:
+    if views and not VIEWS.fullmatch(views):
+        raise PaperError(f"{place}: views {views!r} must be clips x crops, such as '4x3'")
 
 
 def _row(said: Mapping[str, Any], sources: Mapping[str, Source], place: str) -> Row:
@@ -435,14 +439,13 @@ def _row(said: Mapping[str, Any], sources: Mapping[str, Source], place: str) -> 
             raise _astray(place, "metric", metric, METRICS)
     for metric in (*row.sources, *(it.metric for it in conflicts if it.metric not in FIELDS)):
         if metric not in METRICS:
-            raise _astray(place, "metric", metric, {**METRICS, **FIELDS})
+            raise _astray(place, "metric", metric, (*METRICS, *FIELDS))
         if metric not in row.values:
             raise PaperError(f"{place}: {metric} has a source or a conflict and no value")
     for source in row.sources.values():
         if source not in sources:
             raise _astray(place, "source", source, sources)
-    if row.views and not VIEWS.fullmatch(row.views):
-        raise PaperError(f"{place}: views {row.views!r} must be clips x crops, such as '4x3'")
+    _check_views(row.views, place)
     return row
 
 
@@ -477,5 +480,5 @@ def _made(kind: type, said: Mapping[str, Any], place: str) -> Any:
         raise PaperError(f"{place}: {error}") from None
 
 
-def _astray(place: str, what: str, name: str, valid: Mapping[str, Any]) -> PaperError:
+def _astray(place: str, what: str, name: str, valid: Iterable[str]) -> PaperError:
     return PaperError(f"{place}: unknown {what} {name!r}; closest: {', '.join(closest(name, valid)) or 'none'}")

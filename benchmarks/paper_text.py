@@ -126,13 +126,18 @@ def ours_cells(sheet: Sheet, table: Table, row: Row, told: "Measured | None") ->
     """The columns OURS and VERDICT of a row."""
     if told is None:
         why = "" if why_not(row, table) or table.protocol == EFFICIENCY else "not measured"
-        return [*[Cell("")] * len(OURS), Cell(why or NONE)]
-    marks = (sheet.mark(told.why),) if told.why else ()
+        return [*told_cells(None), Cell(why or NONE)]
+    return [*told_cells(told), Cell(told.verdict, (sheet.mark(told.why),) if told.why else ())]
+
+
+def told_cells(told: "Measured | None") -> list[Cell]:
+    """The columns OURS of a number."""
+    if told is None:
+        return [Cell("")] * len(OURS)
     value, difference = told.value, told.difference
     return [
         Cell(f"{value.value:.2f}" if value else ""),
         Cell(f"{value.low:.2f} to {value.high:.2f}" if value else ""),
         Cell(f"{difference:+.2f}".replace("-", "−") if difference is not None else ""),
         Cell(f"{told.n_scored}/{told.n_expected}"),
-        Cell(told.verdict, marks),
     ]

@@ -13,19 +13,22 @@ from benchmarks.evaluate import evaluate, settings_of
 from benchmarks.evaluation import AS_IS, Evaluation, Network, Request, allowed_failures, known, resolve, views_of
 from benchmarks.measured import DIFFERS, Measured, beside
 from benchmarks.paper_recipes import command_words, recipes_of
-from benchmarks.paper_rows import why_not
+from benchmarks.paper_rows import other_size, why_not
 from benchmarks.paper_tables import EFFICIENCY, MEASURED, METRICS, Paper, Row, Table, get_paper
+from benchmarks.reproduce_training import network_of, plan_of, train, trained_before
 from benchmarks.results import Result, Store
 from benchmarks.session import RequestError, no_folder
 from benchmarks.shrunken_network import shrunken_file, shrunken_network
 from benchmarks.suite import Suite, Task
 from benchmarks.suites.table import get_suite
+from benchmarks.training_plan import Plan, refusal
 from zoo.card import ClipSpec
 from zoo.checkpoints import Saved, read_saved
 from zoo.data.labels import LabelError
 from zoo.data.loading import UnreadableVideoError
+from zoo.recipes.learned import Distillation
 from zoo.recipes.training import Training
-from zoo.registry import get_card, released
+from zoo.registry import get_architecture, get_card, released
 from zoo.training.fit import Hardware
 from zoo.training.probe import FewVideosError
 from zoo.weight_files import CheckpointError
@@ -42,7 +45,8 @@ class Options:
         out: folder of the results, also of those that are there already.
         checkpoint: weights in the place of the released ones, for a single row.
         network: architecture of a row without released weights, beside `checkpoint` or `shrink`.
-        shrink: small networks with random weights in the place of the released ones.
+        train: weights that the row's published training makes here, in the place of the released ones.
+        shrink: small networks with random weights in the place of the released ones; with `train`, everything small.
         limit: the first videos of the list only.
         tolerate: number or share of videos that may fail.
         batch_size: views per device and step.
@@ -57,6 +61,7 @@ class Options:
     out: Path = Path("runs/eval")
     checkpoint: Path | None = None
     network: str = ""
+    train: bool = False
     shrink: bool = False
     limit: int | None = None
     tolerate: str = "0"
@@ -106,6 +111,7 @@ class Job:
         rule: merge rule.
         differs: how this is not the protocol that the row prints; "" where it is.
         shrunken: `network` is a small one with random weights, which `request` does not say yet.
+        training: what makes the weights first; None where they are there, or a protocol of ours trains them.
     """
 
     name: str
@@ -121,6 +127,17 @@ class Job:
     rule: str = ""
     differs: str = ""
     shrunken: bool = False
+    training: Plan | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether training videos are needed."""
+        return self.training is not None or (self.request is not None and self.request.protocol != AS_IS)
+
+    @property
+    def network_name(self) -> str:
+        """Architecture of what is evaluated."""
+        return get_architecture(self.request.name).name if self.request else ""
 
     @property
     def metrics(self) -> list[str]:
@@ -185,6 +202,9 @@ def _check(asked: Asked, options: Options) -> None:
     own = {"--checkpoint": options.checkpoint is not None, "--network": bool(options.network)}
     if wrong := [option for option, given in own.items() if given and not asked.single]:
         raise RequestError(f"{wrong[0]} is for a single row: {asked.paper.name}:{asked.table.name}:ROW")
+    if options.train and (options.checkpoint or options.network):
+        given = "--checkpoint" if options.checkpoint else "--network"
+        raise RequestError(f"give either --train or {given}, not both")
     if options.checkpoint is not None and options.shrink:
         raise RequestError("give either --checkpoint or --shrink, not both")
     if options.network and not (options.shrink or options.checkpoint):
@@ -194,7 +214,7 @@ def _check(asked: Asked, options: Options) -> None:
 
 
 def _job(asked: Asked, row: Row, options: Options) -> Job:
-    recipes = recipes_of(asked.paper, asked.table, row)
+    recipes = recipes_of(asked.table, row)
     job = Job(name=asked.name_of(row), table=asked.table, row=row, recipes=recipes)
     name = _network_of(job, options)
     if refusal := _refusal(job, name, options):
@@ -209,6 +229,8 @@ def _job(asked: Asked, row: Row, options: Options) -> Job:
 def _network_of(job: Job, options: Options) -> str:
     """Name of the weights or of the architecture that a row is measured with; "" where nothing tells it."""
     row = job.row
+    if options.train:
+        return job.recipes[0].architecture if job.recipes else ""
     if row.card or options.network:
         return row.card or options.network
     if options.checkpoint is not None:
@@ -246,6 +268,8 @@ def _refusal(job: Job, name: str, options: Options) -> str:
         return "costs are measured by `zoo efficiency`; see its --paper"
     if not row.ours and not row.card:
         return why_not(row, table)
+    if options.train:
+        return _untrainable(job) or ("" if job.metrics else "its number is not available")
     if not job.metrics:
         return "its number is not available" if set(MEASURED) & set(row.values) else "no evaluation gives its numbers"
     if not name:
@@ -256,14 +280,30 @@ def _refusal(job: Job, name: str, options: Options) -> str:
     card = get_card(row.card)
     if table.protocol == AS_IS and not card.weights.num_classes and not own and not card.missing:
         return f"the released file has no classifier{_training(job)}"
-    return card.missing or ("" if options.checkpoint is not None else why_not(row, table))
+    why = why_not(row, table) if options.checkpoint is None else ""
+    return card.missing or (f"{why}{_training(job)}" if why else "")
+
+
+def _untrainable(job: Job) -> str:
+    """Why a row's weights cannot be trained by a published recipe; "" where they can."""
+    if not job.recipes:
+        return "no published training of it is known"
+    recipe = job.recipes[0]
+    if recipe.kind == "pretrain" and not isinstance(recipe.objective, Distillation):
+        return (
+            f"`{command_words(job.recipes)}` is published, and how it was fine-tuned for this table is not; "
+            "`zoo finetune RECIPE --start FILE` goes on from what it leaves, and --checkpoint FILE measures that"
+        )
+    return f"{recipe.name} cannot be run: {recipe.obstacle}" if recipe.obstacle else ""
 
 
 def _training(job: Job) -> str:
     """How its weights come to be, to follow a reason."""
     if not job.recipes:
         return ""
-    return f"; train it with `{command_words(job.recipes)}`, and --checkpoint FILE measures what came out"
+    if obstacle := _untrainable(job):
+        return f"; {obstacle}"
+    return f"; --train makes its weights with `{command_words(job.recipes)}`, and --checkpoint FILE measures yours"
 
 
 def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
@@ -285,8 +325,8 @@ def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
         split=table.split,
         share=f"{100 * table.share:g}%" if table.share else "",
         checkpoint=options.checkpoint,
-        pretrained=not (options.shrink or options.checkpoint),
-        protocol=protocol,
+        pretrained=not (options.shrink or options.checkpoint or options.train),
+        protocol=AS_IS if options.train else protocol,
         tolerate=options.tolerate,
         batch_size=options.batch_size,
         workers=options.workers,
@@ -297,11 +337,15 @@ def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
         out=options.out,
         decoder=options.decoder,
     )
-    network = shrunken_network(name, task) if options.shrink else known(request)
+    training = plan_of(job.recipes[0], request, shrink=options.shrink) if options.train else None
+    if training is not None:
+        network = network_of(training)
+    else:
+        network = shrunken_network(name, task) if options.shrink else known(request)
     clips, crops, odd = _views(table.views_of(row), task.sampling or network.clip.sampling)
     request = replace(request, clips=clips, crops=crops)
     clip, rule = views_of(request, task, network)
-    differs = "; ".join(it for it in (odd, "" if options.shrink else _size(row, clip)) if it)
+    differs = "; ".join(it for it in (odd, "" if options.shrink else other_size(row, clip)) if it)
     return replace(
         job,
         request=request,
@@ -312,6 +356,7 @@ def _described(job: Job, suite: Suite, name: str, options: Options) -> Job:
         rule=rule,
         differs=differs,
         shrunken=options.shrink,
+        training=training,
     )
 
 
@@ -328,17 +373,6 @@ def _views(views: str, sampling: str) -> tuple[int | None, int | None, str]:
     return MOST_SEGMENT_CLIPS, crops, why
 
 
-def _size(row: Row, clip: ClipSpec) -> str:
-    """How a network's clips are not those that a row prints."""
-    pairs = {"frames": (row.frames, clip.num_frames), "px": (row.resolution, clip.img_size)}
-    odd = [
-        f"{printed} {unit}, and its clips have {own}"
-        for unit, (printed, own) in pairs.items()
-        if printed not in (0, own)
-    ]
-    return f"the row prints {'; '.join(odd)}" if odd else ""
-
-
 class Step(NamedTuple):
     """A row whose data is there.
 
@@ -353,6 +387,11 @@ class Step(NamedTuple):
     one: Evaluation | None = None
     result: Result | None = None
     trouble: str = ""
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether its weights are still to be made."""
+        return self.one is not None and self.job.training is not None and self.one.request.checkpoint is None
 
 
 def look_up(jobs: list[Job], options: Options, *, single: bool, progress: bool = False) -> list[Step]:
@@ -377,7 +416,9 @@ def look_up(jobs: list[Job], options: Options, *, single: bool, progress: bool =
             steps.append(Step(job))
             continue
         request = job.request
-        if job.shrunken:
+        if job.training is not None:
+            request = replace(request, checkpoint=trained_before(job.training, Store(options.out).results()))
+        elif job.shrunken:
             file = shrunken_file(request.name, job.task, options.out / "shrunken", seed=options.seed)
             request = replace(request, checkpoint=file)
         try:
@@ -387,9 +428,15 @@ def look_up(jobs: list[Job], options: Options, *, single: bool, progress: bool =
                 raise
             steps.append(Step(job, trouble=str(error)))
             continue
-        steps.append(Step(job, one))
+        words = refusal(job.training) if job.training and not request.checkpoint else ""
+        if words and single:
+            raise RequestError(words)
+        steps.append(Step(job, trouble=words) if words else Step(job, one))
     finished = Store(options.out).results() if any(step.one for step in steps) else []
-    return [step._replace(result=_stored(step.one, finished)) if step.one else step for step in steps]
+    return [
+        step._replace(result=_stored(step.one, finished)) if step.one and not step.needs_training else step
+        for step in steps
+    ]
 
 
 def _stored(one: Evaluation, finished: list[Result]) -> Result | None:
@@ -429,7 +476,11 @@ def carry_out(step: Step, *, progress: bool = False) -> Found:
     if step.result is not None:
         return Found(step.job, step.one.request, step.result)
     try:
-        return Found(step.job, step.one.request, evaluate(step.one, progress=progress).result)
+        one = step.one
+        if step.needs_training and step.job.training is not None:
+            file = train(step.job.training, progress=progress)
+            one = resolve(replace(one.request, checkpoint=file), progress=progress)
+        return Found(step.job, one.request, evaluate(one, progress=progress).result)
     except (CheckpointError, RequestError, FewVideosError, UnreadableVideoError) as error:
         return Found(step.job, step.one.request, trouble=str(error))
 

@@ -1,18 +1,12 @@
 """What a row would cost: FLOPs of all views of all videos, and the time, where one was measured."""
 
 from collections.abc import Sequence
-from functools import cache
 
-from backbones.contract import Backbone
-from benchmarks.efficiency import count_flops, one_clip
-from benchmarks.efficiency_runs import Network
 from benchmarks.evaluation import AS_IS
+from benchmarks.paper_flops import MULTIPLY_ADD, PER_VIEW, counted, gflops_of
 from benchmarks.plan import plain
 from benchmarks.reproduce import Job
 from benchmarks.results import Result
-from zoo.registry import create_backbone, get_architecture
-
-HEADING = "gflops_per_view"
 
 
 def num_videos(job: Job) -> int | None:
@@ -30,14 +24,15 @@ def cost_words(job: Job) -> str:
     request, clip = job.request, job.clip
     if request is None or clip is None:
         return ""
-    printed = job.row.values.get(HEADING)
+    printed = job.row.values.get(PER_VIEW)
     if printed is None or job.shrunken or not job.row.card:
-        flops = counted(request.name, clip.num_frames, clip.img_size, job.shrunken)
-        one, whose = flops / 2e9, "multiply-adds of the backbone, counted here"
+        sizes = (job.network_name, clip.num_frames, clip.img_size)
+        one = counted(*sizes, True) / MULTIPLY_ADD if job.shrunken else gflops_of(*sizes)
+        whose = "multiply-adds of the backbone, counted here"
     else:
         one, whose = printed, "as printed"
     views, videos = clip.clips * clip.crops, num_videos(job)
-    training = "" if request.protocol == AS_IS else "; what the training costs is not counted"
+    training = "; what the training costs is not counted" if job.trains else ""
     each = f"{_rounded(one)} GFLOPs a view ({whose}) x {views} views"
     if videos is None:
         return f"{each} = {_rounded(one * views)} GFLOPs a video{training}"
@@ -46,16 +41,6 @@ def cost_words(job: Job) -> str:
 
 def _rounded(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
-
-
-@cache
-def counted(name: str, frames: int, side_px: int, shrunken: bool) -> int:
-    """FLOPs of a clip, a multiply-add being two."""
-
-    def small(_: int) -> Backbone:
-        return create_backbone(name, **get_architecture(name).shrink)
-
-    return count_flops(one_clip(small if shrunken else Network(name, side_px), frames, side_px)).flops
 
 
 def time_words(job: Job, finished: Sequence[Result]) -> str:

@@ -2,25 +2,30 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-
-from rich.table import Table as Grid
 
 from benchmarks.evaluation import AS_IS, Request
 from benchmarks.layout import Plan
 from benchmarks.measured import WITHIN, Measured
 from benchmarks.paper_recipes import command_words
 from benchmarks.paper_tables import METRICS
+from benchmarks.paper_text import OURS, VERDICT, told_cells
 from benchmarks.reproduce import Asked, Found, Job, Options, judged
 from benchmarks.reproduce_costs import cost_words, time_words
+from benchmarks.reproduce_training import FILE, train_words
 from benchmarks.results import Result
+from benchmarks.sheets import Cell, Column, Sheet
 from benchmarks.shrunken_network import WORDS
 from benchmarks.suite import Suite, Task
 from benchmarks.synth import layout_of
+from benchmarks.training_plan import start_words
+from benchmarks.training_text import hardware_words
 from zoo.card import Card
 from zoo.catalogue import licence_of
 from zoo.fetch import find, words
+from zoo.recipes.training import Training
 from zoo.registry import architectures, get_card
 
 REPORTED_ONLY, NOT_MEASURED = "reported only", "not measured"
@@ -42,10 +47,10 @@ def data_lines(asked: Asked, jobs: Sequence[Job]) -> dict[str, str]:
         return lines
     suite, request = able[0].suite, able[0].request
     split = request.split or suite.test_split
-    splits = split if request.protocol == AS_IS else f"{suite.train_split} (training), {split}"
+    splits = f"{suite.train_split} (training), {split}" if able[0].trains else split
     return lines | {
         "videos": f"{suite.name}, {splits}: {size_words(suite, able[0].task, split)}",
-        "needed in ROOT": "\n".join(needed(suite, split, trained=request.protocol != AS_IS)),
+        "needed in ROOT": "\n".join(needed(suite, split, trained=able[0].trains)),
         "from": f"{suite.source}{f'; {suite.url}' if suite.url else ''}",
         "their licence": suite.licence,
     }
@@ -94,6 +99,9 @@ def job_lines(job: Job, asked: Asked, finished: Sequence[Result]) -> dict[str, s
         return {"row": f"{job.name}, {job.row.system}", "cannot be measured": job.refusal}
     stride = f", stride {clip.stride}" if clip.sampling in ("dense", "strided", "vjepa") else ""
     trained = "" if request.protocol == AS_IS else f", trained by the zoo's budget {request.budget}"
+    commands = [train_words(job.training)] if job.training else []
+    evaluated = replace(request, checkpoint=Path(FILE)) if job.training else request
+    exact = job.training or not job.shrunken
     return {
         "row": f"{job.name}, {job.row.system}: {printed_words(job)}",
         "also printed": "\n".join(conflict_lines(job, asked)),
@@ -104,10 +112,17 @@ def job_lines(job: Job, asked: Asked, finished: Sequence[Result]) -> dict[str, s
         f"{trained}: {clip.num_frames} frames, {clip.sampling}{stride}, {clip.img_size} px; {clip.clips} clips x "
         f"{clip.crops} crops, {job.rule}",
         "differs": job.differs,
+        "training": "" if job.training is None else training_words(job.training.published),
         "cost": cost_words(job),
         "time": time_words(job, finished),
-        "the same as": "" if job.shrunken else command(request),
+        "the same as": "\n".join([*commands, command(evaluated)]) if exact else "",
     }
+
+
+def training_words(published: Training) -> str:
+    """What a published training cost its authors."""
+    told = f"{published.cost}; on {hardware_words(published)}" if published.original.devices else published.cost
+    return f"{told} (the authors')"
 
 
 def printed_words(job: Job) -> str:
@@ -139,6 +154,9 @@ def weight_lines(job: Job) -> list[str]:
     request, network = job.request, job.network
     if request is None or network is None:
         return []
+    if job.training is not None:
+        start = start_words(job.training)
+        return [f"{network.weights}, which begins with {start}; FILE below is what it leaves"]
     if not request.pretrained:
         return [f"{network.weights}; none of {job.row.card or 'a release'} are downloaded"]
     card = get_card(request.name)
@@ -237,6 +255,7 @@ def _lines(one: Found, asked: Asked, options: Options) -> list[Line]:
         verdict, why = (REPORTED_ONLY, job.refusal) if job.refusal else (NOT_MEASURED, one.trouble)
         return [Line(job.name, row.system, first, row.values.get(first), None, verdict, "", (why,))]
     whose = "own weights" if options.checkpoint is not None else WORDS if options.shrink else ""
+    whose = "trained here" if options.train else whose
     lines = []
     for metric in job.metrics:
         told = judged(one, metric)
@@ -254,35 +273,16 @@ def _trained(request: Request | None) -> list[str]:
     return [f"trained by the zoo's budget {request.budget}, not by the authors' recipe"]
 
 
-def verdict_table(lines: Sequence[Line]) -> Grid:
-    """Reported beside measured."""
-    grid = Grid()
-    for heading in ("row", "metric", "reported", "measured", "difference", "95 % interval", "videos", "verdict"):
-        grid.add_column(heading, justify="left" if heading in ("row", "metric", "verdict") else "right")
+def verdict_sheet(lines: Sequence[Line], title: str) -> Sheet:
+    """Reported beside measured, with what is to be said of each number."""
+    columns = (Column("row"), Column("metric"), Column("reported", True), *OURS, VERDICT)
+    sheet = Sheet(title=title, columns=columns)
     for line in lines:
-        told, name = line.told, METRICS[line.metric].heading
-        cells = [line.row.rpartition(":")[2], name, _number(line.reported)]
-        cells += _measured(told) if told else ["", "", "", ""]
-        grid.add_row(*cells, f"{line.verdict} ({line.weights})" if line.weights else line.verdict)
-    return grid
-
-
-def _measured(told: Measured) -> list[str]:
-    videos = f"{told.n_scored} of {told.n_expected}"
-    if told.value is None:
-        return ["", "", "", videos]
-    value, low, high = (f"{it:.2f}" for it in told.value)
-    difference = "" if told.difference is None else f"{told.difference:+.2f}".replace("-", "−")
-    return [value, difference, f"{low} to {high}", videos]
-
-
-def note_lines(lines: Sequence[Line]) -> list[str]:
-    """What is to be said of the rows, each once."""
-    found: dict[str, None] = {}
-    for line in lines:
-        for note in line.notes:
-            found.setdefault(f"{line.row}: {note}")
-    return list(found)
+        marks = tuple(sheet.mark(note) for note in line.notes)
+        cells = (Cell(line.row.rpartition(":")[2]), Cell(METRICS[line.metric].title), Cell(_number(line.reported)))
+        verdict = f"{line.verdict} ({line.weights})" if line.weights else line.verdict
+        sheet.rows.append([*cells, *told_cells(line.told), Cell(verdict, marks)])
+    return sheet
 
 
 def exit_status(lines: Sequence[Line], *, shrink: bool) -> int:

@@ -161,6 +161,9 @@ def open_session(request: Request, console: Console) -> Session:
         suite = replace(suite, tasks=(suite.task(request.task),))
     # Names are checked before the minute that rendering takes.
     sized = systems(request.names, side_px=suite.side_px, suite=request.suite)
+    if len(sized) < len(request.names):
+        words = f"named more than once, which makes no difference: {', '.join(request.names)} are "
+        console.print(words + ", ".join(it.label for it in sized), style="yellow", highlight=False, markup=False)
     for option, folder in (("--out", request.out), ("--cache", request.cache or cache_root())):
         require_writable(option, folder)
     check_data(suite, request.data)

@@ -108,6 +108,8 @@ def system(words: str, *, side_px: int | None, suite: str) -> System:
         backbone = made.backbone()
     if made.pretrained and (reason := obstacle(backbone, objective)):
         possible = [entry for entry in OBJECTIVES if not obstacle(backbone, entry)]
+        if architecture.tokenizer is not None and objective == "lvmae":
+            reason += "; NAME:lvmae names the backbone that learns, and its tokenizer is trained on the way"
         raise ObjectiveError(f"{made.label}: {reason}; choose from {', '.join([*possible, NO_OBJECTIVE])}")
     return made
 

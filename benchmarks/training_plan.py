@@ -3,22 +3,27 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
+from backbones.meta import meta_device
 from benchmarks.published import Outside
 from benchmarks.session import RequestError, check_data
 from benchmarks.shrunken_training import STEPS, SUITE, TASK, shrunk
 from benchmarks.suite import Suite, SuiteError, Task
 from benchmarks.suites.table import get_suite
-from benchmarks.training_settings import difference, with_values
+from benchmarks.training_settings import FACTS, SettingError, difference, with_values
 from zoo.fetch import find, words
 from zoo.recipes.catalogue import get_training
 from zoo.recipes.learned import Alignment, Codes, Distillation, Reconstruction
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.training import RANDOM, Training
-from zoo.registry import get_card, released
+from zoo.registry import create_backbone, get_architecture, get_card, released
 from zoo.training.features import AcceleratorError
 from zoo.training.fit import Hardware
 from zoo.training.optim import schedule_of
 from zoo.training.probe_recipe import SweepRecipe
+
+SAME = ("recipe.accumulate",)  # fields that change how a run computes and not what
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +94,28 @@ class Plan:
         return self.order.out / "work" / f"{self.training.name}-{self.suite.name}{small}-seed{self.order.seed}"
 
     @property
+    def made_by(self) -> str:
+        """The row, and how this run is not as it has it: what a file of weights says of its training."""
+        order, name = self.order, self.training.name
+        if order.shrink:
+            return f"{name} (shrunken)"
+        fields = difference(self.published, self.training)
+        odd = [it for it in fields if it.partition(".")[0] not in FACTS and it not in SAME]
+        odd += ["videos"] if (self.suite.name, self.task.name) != _own(self.published, self.suite) else []
+        # Weights that nobody released can only be one's own.
+        odd += ["start"] if order.start is not None and self.training.start in released() else []
+        odd += ["teacher"] if order.teacher is not None else []
+        return f"{name} (other {', '.join(odd)})" if odd else name
+
+    @property
     def outside(self) -> Outside:
         """What it looks at besides its clips."""
         return Outside(self.order.start, self.order.teacher, self.order.shrink)
+
+
+def _own(published: Training, suite: Suite) -> tuple[str, str]:
+    """Suite and task of a row."""
+    return published.suite, published.task or suite.tasks[0].name
 
 
 def resolve(order: Order) -> Plan:
@@ -114,6 +138,8 @@ def resolve(order: Order) -> Plan:
     suite, task = _videos(order, training)
     training, notes = _without_flips(training, task)
     training, batch_size, warnings = spread(training, order)
+    if order.values:
+        _require_buildable(training, order.values)
     return Plan(
         order=order,
         published=published,
@@ -123,6 +149,23 @@ def resolve(order: Order) -> Plan:
         batch_size=batch_size,
         warnings=(*notes, *warnings),
     )
+
+
+def _require_buildable(training: Training, values: tuple[str, ...]) -> None:
+    """Send one clip of set sizes through the network, without memory for either; the published sizes fit.
+
+    Raises:
+        SettingError: for a network that does not take its options or its clips.
+    """
+    if get_architecture(training.architecture).tokenizer is not None:
+        return
+    clip = training.clip
+    try:
+        with meta_device():
+            backbone = create_backbone(training.architecture, **training.options)
+            backbone.grid(torch.empty(1, 3, clip.num_frames, clip.img_size, clip.img_size))
+    except ValueError as error:
+        raise SettingError(f"--set {' '.join(values)} does not fit the recipe: {error}") from None
 
 
 def _videos(order: Order, training: Training) -> tuple[Suite, Task]:
@@ -207,7 +250,7 @@ def told(plan: Plan) -> dict[str, str]:
         before = shrunk(plan.published, steps=order.steps) if order.shrink else plan.published
         changed = difference(before, with_values(before, order.values))
         lines["set"] = "\n".join(f"{name}: {one} becomes {other}" for name, (one, other) in changed.items())
-    lines["weights"] = _start_words(plan)
+    lines["weights"] = start_words(plan)
     lines |= _teacher_words(plan)
     where = f"below {order.data}" if order.data else "rendered on this machine" if not plan.suite.url else "--data DIR"
     lines["videos"] = f"{plan.suite.name}, task {plan.task.name}: {where}" + (
@@ -217,7 +260,8 @@ def told(plan: Plan) -> dict[str, str]:
     return lines
 
 
-def _start_words(plan: Plan) -> str:
+def start_words(plan: Plan) -> str:
+    """The weights that a run begins with."""
     order, start = plan.order, plan.training.start
     if order.start is not None:
         return f"file {order.start}"

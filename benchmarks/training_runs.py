@@ -169,7 +169,9 @@ def keep(plan: Plan, whole: VideoModel | None, objective: Objective, classes: Cl
     file = plan.run_dir / MODEL_FILE
     if isinstance(objective, SelfDistillation):
         form = get_architecture(training.architecture).classifier
-        whole = VideoModel(objective.student, objective.classifier, replace(whole.spec, classifier=form))
+        whole = VideoModel(
+            objective.student, objective.classifier, replace(whole.spec, classifier=form, recipe=plan.made_by)
+        )
         save_checkpoint(whole.cpu(), file, label_names=classes.names, clip=training.clip)
         return file
     # Weights alone, as a comparison keeps them: the form for classifying may have its last norm elsewhere.
@@ -186,8 +188,9 @@ def evaluate(plan: Plan, videos: Videos, progress: bool) -> Told:
 
     def model() -> VideoModel:
         made = start_model(training, classes, plan.outside)
-        if made.spec is not None and len(classes.names) == made.num_classes:
-            made.spec = replace(made.spec, label_names=classes.names)
+        if made.spec is not None:
+            names = classes.names if len(classes.names) == made.num_classes else made.spec.label_names
+            made.spec = replace(made.spec, label_names=names, recipe=plan.made_by)
         return made
 
     shared: dict[str, Any] = {"seed": order.seed, "run_dir": plan.run_dir, "progress": progress}
@@ -281,7 +284,7 @@ def store(plan: Plan, videos: Videos, told: Outcome, settings: Any) -> tuple[dic
         n_evaluated=len(predictions.rows),
         failed=[f"{it.path}: {it.reason}" for it in unread],
         curves=told.curves,
-        details={**told.details, "recipe": training.name, "shrunk": order.shrink},
+        details={**told.details, "recipe": training.name, "made_by": plan.made_by, "shrunk": order.shrink},
         device=f"{circumstances.device}; {device_words(order.hardware)}",
         weights=keep_weights(plan.run_dir, order.out, identity.stem),
         seconds=told.seconds,

@@ -178,10 +178,13 @@ def _rebuilt(training: Training, changes: dict[str, Any]) -> Training:
         # Epochs would say something else.
         changes = {**changes, "epochs": None, "warmup_epochs": None}
     elif not isinstance(training.recipe, Descent) and changes.get("epochs", training.epochs) is not None:
-        epochs = changes.get("epochs", training.epochs)
-        warmup = min(int(changes.get("warmup_epochs", training.warmup_epochs) or 0), int(epochs or 0))
-        batch = recipe.get("batch_size", recipe.get("global_batch", training.global_batch))
-        each = changes.get("videos", training.videos) // batch
+        epochs = int(changes.get("epochs", training.epochs) or 0)
+        warmup = min(int(changes.get("warmup_epochs", training.warmup_epochs) or 0), epochs)
+        batch = next((int(recipe[it]) for it in ("batch_size", "global_batch") if it in recipe), training.global_batch)
+        videos = int(changes.get("videos", training.videos))
+        each = videos // batch
+        if batch > videos:
+            raise ValueError(f"a batch of {batch:,} is more than the {videos:,} videos of the list")
         recipe |= {"steps": epochs * each, "warmup_steps": warmup * each}
         changes = {**changes, "warmup_epochs": warmup}
     merged = {**changes, "recipe": recipe}

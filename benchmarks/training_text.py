@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from backbones.meta import meta_device
+from benchmarks.suites.table import SUITES
 from benchmarks.training_settings import flat
 from zoo.catalogue_text import two_columns
 from zoo.recipes.recipe import Recipe
@@ -15,7 +16,7 @@ from zoo.training.classify import Classify
 from zoo.training.optim import describe_groups, schedule_of, weight_decay_of
 from zoo.training.probe_recipe import SweepRecipe
 
-LIMIT_CLASSES = 400  # rows of the classifier in the table of layers, where nobody says
+UNKNOWN_CLASSES = 400  # rows of the classifier in the table of layers, for videos that are no suite
 
 
 def table(training: Training) -> Table:
@@ -96,8 +97,16 @@ def layers(training: Training) -> str:
     with meta_device():
         model = create_model(
             training.architecture,
-            num_classes=LIMIT_CLASSES,
+            num_classes=_num_classes(training),
             classifier=training.classifier,
             **training.options,
         )
         return describe_groups(Classify(model, recipe).placements(), recipe)
+
+
+def _num_classes(training: Training) -> int:
+    if training.suite not in SUITES:
+        return UNKNOWN_CLASSES
+    suite = SUITES[training.suite]
+    task = suite.task(training.task) if training.task else suite.tasks[0]
+    return 1 if task.metric == "mse" else task.num_classes

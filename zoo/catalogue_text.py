@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -98,6 +98,18 @@ def two_columns(lines: dict[str, str]) -> Table:
         if text:
             table.add_row(label, Text(str(text)))
     return table
+
+
+def print_columns(console: Console, lines: dict[str, str]) -> None:
+    """Print labels and their texts; into a pipe or a file one text per line, without blanks behind it."""
+    if console.is_terminal:
+        console.print(two_columns(lines))
+        return
+    width = max((len(label) for label, text in lines.items() if text), default=0)
+    for label, text in lines.items():
+        for number, line in enumerate(str(text).splitlines()):
+            words = f"{'' if number else label:>{width}}  {line}"
+            console.print(Text(words), soft_wrap=True)
 
 
 def source_text(source: Source) -> str:

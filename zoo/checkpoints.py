@@ -264,6 +264,7 @@ class Saved:
         classifier: form of the head.
         clip: clip protocol.
         label_names: name of every class, in order; empty when unknown.
+        recipe: published training that made the weights, and how it was changed; empty for any other.
     """
 
     architecture: str
@@ -272,6 +273,7 @@ class Saved:
     classifier: Classifier
     clip: ClipSpec
     label_names: tuple[str, ...]
+    recipe: str = ""
 
 
 def read_saved(path: str | Path, architecture: str = "") -> Saved | None:
@@ -296,6 +298,7 @@ def read_saved(path: str | Path, architecture: str = "") -> Saved | None:
             classifier=Classifier(**_jsonless(values["classifier"])),
             clip=ClipSpec.from_dict(values["clip"]),
             label_names=tuple(str(name) for name in values["label_names"]),
+            recipe=str(values.get("recipe", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(path, f"its description of the model is damaged ({error})") from None
@@ -346,6 +349,7 @@ def save_checkpoint(
         "classifier": asdict(model.spec.classifier),
         "clip": (clip or model.spec.clip).to_dict(),
         "label_names": labels,
+        **({"recipe": model.spec.recipe} if model.spec.recipe else {}),
     }
     try:
         text = {**(metadata or {}), METADATA_KEY: json.dumps(description, allow_nan=False)}

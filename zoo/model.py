@@ -36,6 +36,7 @@ class ModelSpec:
         clip: clip protocol.
         label_names: name of every class, in order; empty when unknown.
         tag: which released weights it carries; empty for none.
+        recipe: published training that made the weights, and how it was changed; empty for any other.
     """
 
     architecture: Architecture
@@ -44,6 +45,7 @@ class ModelSpec:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
     tag: str = ""
+    recipe: str = ""
 
 
 def build_head(classifier: Classifier, dim: int, num_classes: int) -> Head:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from heads.views import join
 from zoo.card import Classifier, ClipSpec
 from zoo.data import decode, sampling, transforms
 from zoo.foreign import is_foreign
@@ -46,6 +47,7 @@ def predict(
     """The most probable classes of a video, best first.
 
     Softmax scores are averaged over the clips and crops of the evaluation protocol, as the reported numbers are made.
+    An attentive head looks at all clips of a crop at once.
 
     Args:
         model: a classifier, which is left in the mode that it was in, or a name: of released weights, of what
@@ -135,6 +137,8 @@ def probabilities(
 ) -> Float[Tensor, "classes"]:
     """Mean over all views of softmax, in float32 on the CPU.
 
+    An attentive head looks at all clips of a crop at once, as the published probes do.
+
     Args:
         model: a classifier in evaluation mode.
         path: video file.
@@ -146,10 +150,16 @@ def probabilities(
     """
     index = decode.probe(path)
     like = next(model.parameters())
-    total = torch.zeros(model.num_classes)
+    attends = model.spec is not None and model.spec.classifier.kind == "attentive"
+    answers, seen = [], []
     for number in range(clip.clips):
         frames = sampling.eval_index(clip, index.num_frames, clip=number).tolist()
         pixels = torch.from_numpy(decode.read_frames(path, frames, decoder=decoder, index=index))
         views = transforms.eval_clips(pixels, clip, crops=clip.crops).to(device=like.device, dtype=like.dtype)
-        total += model(views).float().softmax(1).mean(0).cpu()
-    return total / clip.clips
+        if attends:
+            seen.append(model.forward_features(views))
+        else:
+            answers.append(model(views))
+    if attends:
+        answers.append(model.forward_head(join(seen)))
+    return torch.stack([it.float().softmax(1).mean(0).cpu() for it in answers]).mean(0)

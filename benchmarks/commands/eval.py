@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = request_of(arguments)
     request.hardware.check()
     if request.protocol == RECONSTRUCTION:
-        return _reconstruct(request)
+        return _reconstruction_plan(request) if arguments.dry_run else _reconstruct(request)
     first = is_first_process()
     # What goes into a pipe or a file must keep every entry on one line.
     console = Console(width=None if sys.stdout.isatty() else 250, quiet=not first)
@@ -110,6 +110,29 @@ def run(arguments: argparse.Namespace) -> int:
         raise KeyboardInterrupt(kept) from None
     _show(console, one, told)
     return int(len(told.result.failed) > one.tolerated)
+
+
+def _reconstruction_plan(request: "Request") -> int:
+    """Say which clips of which videos a tokenizer would get; nothing is rendered or read."""
+    from rich.console import Console
+
+    from benchmarks.gallery import SOME
+    from benchmarks.tokenizer_eval import checked, clip_of
+    from zoo.catalogue_text import print_columns
+
+    suite = checked(request)
+    clip = clip_of(request, suite)
+    tasks = ", ".join(task.name for task in suite.tasks)
+    lines = {
+        "tokenizer": request.name,
+        "weights": str(request.checkpoint or ("released" if request.pretrained else "random")),
+        "videos": f"{suite.name} {suite.test_split}, {request.limit or SOME} of each task ({tasks}), evenly spread",
+        "clips": f"{clip.num_frames} frames, {clip.sampling}, {clip.img_size} px, values in 0-1",
+        "beside it": "codecs at an equal rate, each clip by itself",
+        "results": str(request.out),
+    }
+    print_columns(Console(), lines)
+    return 0
 
 
 def _reconstruct(request: "Request") -> int:

@@ -22,6 +22,7 @@ examples:
   zoo reproduce videomamba:k400:tiny_f8 --data /data/k400 --limit 50         how fast it is; never a verdict
   zoo reproduce videomamba:k400:tiny_f8 --data /data/k400 --checkpoint mine.safetensors
   zoo data synth k400 --out /tmp/k400 && zoo reproduce videomamba:k400:tiny_f8 --data /tmp/k400 --shrink
+  zoo reproduce vjepa:frozen_ssv2:large --data /data/ssv2 --train            by its recipe, then by its protocol
 
 A row is measured as it states, with the views, frames, crops and merge rule of its weights; protocols are never mixed.
 Results are kept in --out and shared with zoo eval: what is there is not measured again. Stop it with Ctrl-C at any
@@ -46,6 +47,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--shrink", action="store_true", help="small networks with random weights, to try it out on generated data"
     )
     parser.add_argument(
+        "--train", action="store_true", help="make the weights first, by the row's published recipe (zoo recipe show)"
+    )
+    parser.add_argument(
         "--network", default="", metavar="NAME", help="architecture of a row without released weights, with the above"
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N videos only; never a verdict")
@@ -61,6 +65,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", "--results", type=Path, default=Path("runs/eval"), metavar="DIR", help="of results (runs/eval)"
     )
+    parser.add_argument("--format", default="text", metavar="{text,md,csv,html,latex}", help="of the verdicts (text)")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -68,14 +73,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing and print the verdicts; see EXAMPLES for the status."""
     from rich.console import Console
 
+    from benchmarks.commands.table import write
     from benchmarks.reproduce import asked_for, carry_out, look_up, plan, refuse_nothing
-    from benchmarks.reproduce_text import exit_status, lines_of, note_lines, verdict_table
+    from benchmarks.reproduce_text import exit_status, lines_of, verdict_sheet
+    from benchmarks.session import RequestError
+    from benchmarks.sheets import check_format
     from zoo.folders import require_writable
     from zoo.training.fit import is_first_process
 
+    check_format(arguments.format)
+    if arguments.format != "text" and (arguments.json or arguments.dry_run):
+        raise RequestError(f"--format is for the verdicts, not for {'--json' if arguments.json else '--dry-run'}")
     wanted, asked = _options(arguments), asked_for(arguments.rows)
     jobs = plan(asked, wanted)
-    console = _console(Console, quiet=arguments.json or not is_first_process())
+    # What is written in a format goes into a file, which holds the verdicts alone.
+    console = _console(Console, quiet=arguments.json or arguments.format != "text" or not is_first_process())
     if arguments.dry_run:
         return _dry_run(console, asked, jobs, wanted, as_json=arguments.json)
     refuse_nothing(asked, jobs)
@@ -97,9 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     lines = lines_of(found, asked, wanted)
     if arguments.json:
         print(json.dumps([line.to_dict() for line in lines]))  # noqa: T201
-    console.print(verdict_table(lines))
-    for note in note_lines(lines):
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    elif is_first_process():
+        write(verdict_sheet(lines, f"{arguments.rows}: reported beside measured"), arguments.format)
     return exit_status(lines, shrink=wanted.shrink)
 
 
@@ -123,6 +134,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
         out=arguments.out,
         checkpoint=arguments.checkpoint,
         network=arguments.network,
+        train=arguments.train,
         shrink=arguments.shrink,
         limit=arguments.limit,
         tolerate=arguments.tolerate,
@@ -138,14 +150,14 @@ def _options(arguments: argparse.Namespace) -> "Options":
 def _dry_run(console: "Console", asked: "Asked", jobs: "list[Job]", wanted: "Options", *, as_json: bool) -> int:
     """Say what would be done."""
     from benchmarks.reproduce_text import data_lines, job_lines
-    from zoo.catalogue_text import two_columns
+    from zoo.catalogue_text import print_columns
 
     head, finished = data_lines(asked, jobs), _stored(wanted.out)
     rows = [job_lines(job, asked, finished) for job in jobs]
     if as_json:
         print(json.dumps({"table": head, "rows": rows}))  # noqa: T201
     for lines in (head, *rows):
-        console.print(two_columns(lines))
+        print_columns(console, lines)
         console.print()
     return 0
 

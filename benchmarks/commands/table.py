@@ -26,7 +26,7 @@ examples:
 def options(parser: argparse.ArgumentParser) -> None:
     """What the command understands."""
     parser.add_argument("name", nargs="?", default="", metavar="PAPER[:TABLE]", help="a paper, or one of its tables")
-    parser.add_argument("--suite", default="", metavar="S", help="rows of all papers on this suite")
+    parser.add_argument("--suite", type=_named, metavar="S", help="rows of all papers on this suite")
     parser.add_argument("--frames", type=positive, metavar="N", help="with --suite, clips of so many frames only")
     parser.add_argument("--task", default="", metavar="T", help="with --suite, only this task of it")
     parser.add_argument("--sort", default="", metavar="{reported,params,gflops}", help="with --suite (reported)")
@@ -35,6 +35,13 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--results", nargs="+", type=Path, metavar="DIR", help=f"with --measured, folders of results ({RESULTS})"
     )
     parser.add_argument("--format", default="text", metavar="{text,md,csv,html,latex}", help="(text)")
+
+
+def _named(text: str) -> str:
+    """An option that must not be empty, as an unset variable of a shell would make it."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; leave it out, or name a suite")
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.measured and ":" not in arguments.name and not arguments.suite:
         raise RequestError("--measured needs PAPER:TABLE or --suite")
     ours, unreadable = _measured(arguments.results) if arguments.measured else (None, False)
-    _write(_chosen(arguments, ours), arguments.format)
+    write(_chosen(arguments, ours), arguments.format)
     return int(unreadable)
 
 
@@ -92,7 +99,8 @@ def _measured(folders: list[Path] | None) -> "tuple[Ours, bool]":
     return (lambda row, table: measured(row, table, results)), bool(problems)
 
 
-def _write(sheet: "Sheet", form: str) -> None:
+def write(sheet: "Sheet", form: str) -> None:
+    """Print a sheet in one of the formats of `benchmarks.sheets`."""
     from benchmarks.sheets import WRITERS, show
 
     if form != "text":

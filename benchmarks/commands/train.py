@@ -71,15 +71,17 @@ class Command:
         first = is_first_process()
         console = Console(width=None if sys.stdout.isatty() else 200, quiet=not first)
         plan = resolve(self.order(arguments))
+        no_run = arguments.resume and not (plan.run_dir / LAST).exists()
+        missing = f"--resume: {plan.run_dir} holds no run to go on with" if no_run else ""
         if not arguments.dry_run:
             check(plan)
         _announce(console, plan)
         if arguments.dry_run:
-            if words := refusal(plan):
+            for words in filter(None, (refusal(plan), missing)):
                 _warn(console, f"without --dry-run this would be refused: {words}")
             return 0
-        if arguments.resume and not (plan.run_dir / LAST).exists():
-            raise RequestError(f"--resume: {plan.run_dir} holds no run to go on with")
+        if missing:
+            raise RequestError(missing)
         try:
             told = run(plan, progress=first and sys.stderr.isatty())
         except KeyboardInterrupt:

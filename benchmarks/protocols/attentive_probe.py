@@ -68,7 +68,7 @@ def run(
         data: training and test clips.
         settings: what shapes the numbers.
         seed: of weights that start fresh, order and held-out videos.
-        run_dir: folder for the trained model, which is kept where it answers from one clip and its last block.
+        run_dir: folder for the trained model.
         on_step: called with the step and its values.
         accelerator: where features and the head are computed, in Lightning's words.
         features: folder that keeps features on disk; None keeps them in memory.
@@ -140,15 +140,14 @@ def fit(
     found = probe(make_head, train, settings.recipe, seed=seed, on_step=on_step, progress=progress, device=device)
     scores = score(found.head, test, batch_size=settings.recipe.batch_size)
     found.head.cpu()
-    model = None
-    if not joins and settings.layers is None:  # a model looks at one clip, with its last block
-        form = Classifier(
-            pool=whole.pool,
-            kind="attentive",
-            num_heads=settings.num_heads,
-            depth=settings.depth,
-            blocks=settings.blocks,
-        )
-        model = with_head(whole, found.head, form)
+    form = Classifier(
+        pool=whole.pool,
+        kind="attentive",
+        num_heads=settings.num_heads,
+        depth=settings.depth,
+        blocks=settings.blocks,
+        layers=settings.layers or (),
+    )
+    model = with_head(whole, found.head, form)
     rule, num_views = (ATTENDED, crops) if joins else (SOFTMAX if train.targets is None else MEAN, None)
     return Fitted(model, scores, found.curves, found.details(), rule, num_views)

@@ -121,6 +121,15 @@ def test_measured_flops_are_halved_to_the_papers_convention_and_counted_for_all_
     assert found(stored, [paper(table)])[0].gflops == pytest.approx(9 * 12)
 
 
+def test_costs_that_nobody_prints_are_counted_and_said_to_be(tmp_path):
+    line = made.row(card="vjepa_large_16_224.videomix2m")
+    page = made.table(line, protocol="attentive")
+    (theirs,) = reported([paper(page)])
+    (ours,) = found([Stored(made.result(line, page), Store(tmp_path))])
+    assert theirs.gflops == ours.gflops == pytest.approx(12 * 596.833)
+    assert theirs.remarks[0] == "parameters and GFLOPs counted by the zoo in the backbone, not printed"
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("board"))

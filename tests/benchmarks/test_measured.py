@@ -9,7 +9,7 @@ from benchmarks.measured import DIFFERS, INCOMPLETE, OUTSIDE, WITHIN, measured, 
 from benchmarks.plan import plain
 from benchmarks.results import Interval
 from benchmarks.session import RequestError
-from tests.benchmarks.made_up_results import VIDEOS, result, row, table
+from tests.benchmarks.made_up_results import CARD, VIDEOS, result, row, table
 
 
 def test_a_printed_number_in_our_interval_is_within_and_another_is_outside():
@@ -136,3 +136,31 @@ def test_low_shot_rows_are_compared_over_the_splits_of_their_share():
     assert (told.verdict, told.value.value, told.difference) == (WITHIN, 66.0, -1.0)
     other = measured(line, replace(page, share=0.1), [found])
     assert (other.verdict, other.why) == (DIFFERS, "share 5%, not 10%")
+
+
+@pytest.mark.parametrize(
+    ("made_by", "clip", "verdict", "why"),
+    [
+        (CARD, {}, OUTSIDE, f"list of official lists; trained by {CARD}"),
+        (CARD, {"img_size": 32}, DIFFERS, f"img_size 32, not 224; trained by {CARD}"),
+        (f"{CARD} (other recipe.base_lr)", {}, DIFFERS, f"trained by {CARD} (other recipe.base_lr)"),
+        ("videomamba_tiny.k400_f16_res224", {}, None, ""),
+    ],
+)
+@pytest.mark.parametrize("card", [CARD, ""])
+def test_what_the_training_behind_a_row_left_here_measures_it_too(made_by, clip, verdict, why, card):
+    released = row(values={"top1": 70.0})
+    line = replace(released, card=card, recipe=CARD)
+    page = table(line)
+    own = result(released, page, system="videomamba_tiny", weights="0123", **clip)
+    told = measured(line, page, [replace(own, details={**own.details, "made_by": made_by})])
+    assert (told and told.verdict, told.why if told else "") == (verdict, why)
+
+
+def test_a_row_on_other_clips_than_those_of_its_training_is_never_within():
+    line = row(recipe=CARD, frames=16)
+    page = table(line)
+    own = result(row(), page, system="videomamba_tiny", weights="0123")
+    told = measured(line, page, [replace(own, details={**own.details, "made_by": CARD})])
+    assert told.verdict == DIFFERS
+    assert told.why.startswith("the row prints 16 frames, and its clips have 8; list of")

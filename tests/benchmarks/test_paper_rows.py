@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.paper_flops import gflops_of
 from benchmarks.paper_rows import licence, num_views, parameters, total_gflops, why_not
 from benchmarks.paper_tables import EFFICIENCY
 from tests.benchmarks.made_up_results import row, table
@@ -37,16 +38,26 @@ def test_a_row_on_other_clips_than_those_of_its_weights_says_so():
 def test_costs_of_all_views_are_those_of_one_times_their_number():
     line = row(values={"gflops_per_view": 9})
     assert num_views(line, table()) == 12
-    assert total_gflops(line, table()) == 108
-    assert total_gflops(line, table(views="")) is None
-    assert total_gflops(row(), table()) is None
+    assert total_gflops(line, table()) == (108, True)
+    assert total_gflops(line, table(views="")) == (None, False)
+    assert total_gflops(row(card="", recipe=""), table()) == (None, False)
+
+
+def test_costs_that_nobody_prints_are_counted_at_the_clips_of_the_row():
+    large = row(card="vjepa_large_16_224.videomix2m")
+    total, printed = total_gflops(large, table())
+    assert (total, printed) == (pytest.approx(12 * 596.833), False)
+    longer = row(card="vjepa2_large_16_256.videomix22m", frames=32)
+    assert total_gflops(longer, table())[0] == pytest.approx(12 * 2068.027)
+    untold = row(card="", recipe="timesformer_base.k400_f8_res224")
+    assert total_gflops(untold, table())[0] == pytest.approx(12 * gflops_of("timesformer_base", 8, 224))
 
 
 def test_parameters_are_printed_or_counted_and_the_licence_is_that_of_the_weights():
-    assert parameters(row(values={"params_m": 7})) == (7, True)
-    number, printed = parameters(row())
+    assert parameters(row(values={"params_m": 7}), table()) == (7, True)
+    number, printed = parameters(row(), table())
     assert not printed
     assert number == pytest.approx(7.0, abs=0.1)
-    assert parameters(row(card="")) == (None, False)
+    assert parameters(row(card=""), table()) == (None, False)
     assert licence(row()).startswith("Apache-2.0")
     assert licence(row(card="")) == ""

@@ -133,7 +133,7 @@ def test_views_that_no_reader_has_are_evaluated_as_the_authors_reader_does_and_n
         ("tiny:shade:lost", "its number is not available"),
         (
             "tiny:shade:unreleased",
-            "no weights of it were released; train it with `zoo finetune vjepa_large_16_224.videomix2m_k400_ft`",
+            "no weights of it were released; --train makes its weights with `zoo finetune vjepa_large_16_224.",
         ),
         ("tiny:shade:pretrained", "the released file has no classifier"),
         ("tiny:shade:missing", "the multimodal network"),

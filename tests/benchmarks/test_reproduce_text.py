@@ -15,9 +15,8 @@ from benchmarks.reproduce_text import (
     job_lines,
     lines_of,
     needed,
-    note_lines,
     size_words,
-    verdict_table,
+    verdict_sheet,
 )
 from benchmarks.suites import digits, k400, ssv2
 from tests.benchmarks.made_up_results import result, row, table
@@ -90,12 +89,11 @@ def test_every_printed_number_has_a_line_with_reported_measured_difference_and_i
         "notes": ["list of official lists"],
         "result": line.told.result.identity.key,
     }
-    grid = verdict_table([line])
-    cells = [next(iter(column.cells)) for column in grid.columns]
-    assert cells == [
-        "tiny", "top-1", "76.9", "75.00", "−1.90", "74.40 to 75.60", "19907 of 19907", "outside (own weights)",
+    sheet = verdict_sheet([line, line], "tiny:k400")
+    assert [it.text for it in sheet.rows[0]] == [
+        "tiny", "top-1, %", "76.9", "75.00", "74.40 to 75.60", "−1.90", "19907/19907", "outside (own weights)",
     ]  # fmt: skip
-    assert note_lines([line, line]) == ["tiny:k400:tiny: list of official lists"]
+    assert (sheet.notes, sheet.rows[1][-1].marks) == (["list of official lists"], (1,))
 
 
 def test_a_verdict_names_other_values_of_its_number_and_of_the_views_and_a_dry_run_those_of_the_training_too():

@@ -134,3 +134,12 @@ def test_a_comparison_says_which_tasks_it_leaves_out_and_announces_a_rendering_o
         said[url] = text.getvalue()
     assert all("left out, because they ask for values and not for classes: likes\n" in it for it in said.values())
     assert ["rendered" in it for it in said.values()] == [True, False]
+
+
+def test_a_system_that_is_named_twice_is_told_and_takes_part_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(table.SUITES, "tiny", SUITE)
+    said, names = io.StringIO(), ("vit_pico", "vit_pico:mae")
+    request = Request(names=names, suite="tiny", budget="quick", out=tmp_path / "out", cache=tmp_path / "cache")
+    session_ = open_session(request, Console(file=said, width=200))
+    assert [one.label for one in session_.comparison.systems] == ["vit_pico:mae"]
+    assert "named more than once, which makes no difference: vit_pico, vit_pico:mae are vit_pico:mae" in said.getvalue()

@@ -61,3 +61,8 @@ def test_an_objective_in_capitals_gets_the_one_that_was_meant():
 def test_an_objective_that_cannot_work_is_refused_with_the_reason_and_what_can():
     with pytest.raises(ObjectiveError, match=r"computes every token.*choose from self_distillation, none"):
         system("hf_videomae_pico:mae", side_px=24, suite="tiny")
+
+
+def test_a_tokenizer_is_told_to_be_no_student_of_its_own_codes():
+    with pytest.raises(ObjectiveError, match="NAME:lvmae names the backbone that learns"):
+        system("lvmae_tokenizer_tiny:lvmae", side_px=None, suite="tiny")

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.session import RequestError
 from benchmarks.training_plan import Order, check, refusal, resolve, told
+from benchmarks.training_settings import SettingError
 from zoo.recipes.catalogue import TRAININGS
 from zoo.suggest import UnknownNameError
 from zoo.training.fit import Hardware
@@ -101,3 +102,34 @@ def test_a_dry_run_can_tell_what_a_run_would_be_refused_for(tmp_path):
     assert "--start weights: there is no such file" in refusal(resolve(on(1, shrink=True, start=Path("weights"))))
     assert "unknown strategy 'foo'" in refusal(resolve(replace(ORDER, hardware=Hardware(strategy="foo"))))
     assert refusal(resolve(on(1, shrink=True))) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, NAME),
+        ({"batch_size": 64}, NAME),
+        ({"shrink": True}, f"{NAME} (shrunken)"),
+        ({"values": ("recipe.base_lr=1e-5",)}, f"{NAME} (other recipe.base_lr)"),
+        ({"suite": "breakfast"}, f"{NAME} (other videos)"),
+        ({"start": Path("mine.safetensors")}, f"{NAME} (other start)"),
+    ],
+)
+def test_weights_say_their_recipe_and_what_was_changed(changes, words):
+    assert resolve(replace(on(1), **changes)).made_by == words
+
+
+def test_a_start_that_nobody_released_can_only_be_ones_own():
+    name = "lvmae_base.ssv2_ft_f64"
+    assert resolve(Order(name=name, kind="finetune", start=Path("mine.safetensors"))).made_by == name
+
+
+@pytest.mark.parametrize("value", ["clip.num_frames=7", "clip.img_size=100"])
+def test_clips_that_the_network_cannot_take_are_refused_before_anything_is_read(value):
+    with pytest.raises(SettingError, match="cannot be cut into tubelets"):
+        resolve(Order(name="videomae_base.k400_pt_e800", kind="pretrain", values=(value,)))
+
+
+def test_a_batch_of_more_videos_than_there_are_says_so():
+    with pytest.raises(SettingError, match="a batch of 4,096 is more than the 1,577 videos of the list"):
+        resolve(Order(name="videomamba_tiny.breakfast_f32_res224", kind="finetune", batch_size=4096))

@@ -83,7 +83,7 @@ def test_every_recipe_trains_shrunken(name, tmp_path):
     assert told.steps == 1
     if TRAININGS[name].kind != "pretrain":
         (result,) = Store(tmp_path / "out").results()
-        assert result.details["recipe"] == name
+        assert (result.details["recipe"], result.details["made_by"]) == (name, f"{name} (shrunken)")
         assert result.n_evaluated == result.n_expected == 16
 
 

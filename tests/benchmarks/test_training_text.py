@@ -39,3 +39,8 @@ def test_the_table_of_layers_shows_that_the_stem_alone_is_held_back():
 def test_rows_with_one_rate_for_all_layers_have_no_table():
     assert layers(TRAININGS["umt_base.k710_pt_f8_res224"]) == ""
     assert layers(TRAININGS["timesformer_base.k400_f8_res224"]) == ""
+
+
+def test_the_classifier_in_the_table_has_the_classes_of_the_recipes_videos():
+    told = layers(TRAININGS["videomae_base.ucf101_pt_e3200_ucf101_ft"])
+    assert "77,568" in next(line for line in told.splitlines() if "head.linear.weight" in line)  # 101 x 768

@@ -7,6 +7,7 @@ import torch
 from transformers import Dinov2Config, Dinov2Model, VideoMAEConfig, VideoMAEForVideoClassification
 
 import zoo
+from heads.views import join_segments
 from tests.zoo.made_up import card, official
 from zoo.card import Classifier
 from zoo.data import sampling, transforms
@@ -59,6 +60,25 @@ def test_a_saved_run_names_the_most_probable_classes(model, checkpoint, video):
     assert [it.label for it in found] == [LABELS[index] for index in order]
     torch.testing.assert_close(torch.tensor([it.probability for it in found]), expected[order])
     assert len({round(it.probability, 4) for it in found}) == 4
+
+
+def test_an_attentive_head_sees_all_clips_of_a_crop_at_once(video, tmp_path):
+    torch.manual_seed(0)
+    form = Classifier(pool="mean", kind="attentive", num_heads=2)
+    model = zoo.create_model("vit_pico", num_classes=6, embed_dim=32, depth=2, num_heads=2, classifier=form).eval()
+    with torch.no_grad():
+        model.get_classifier().weight.mul_(50)
+    clips = []
+    for number in range(SPEC.clips):
+        index = sampling.eval_index(SPEC, 40, clip=number).tolist()
+        clips.append(transforms.eval_clips(torch.from_numpy(read_frames(video, index)), SPEC, crops=SPEC.crops))
+    with torch.inference_mode():
+        features = model.forward_features(torch.cat(clips))
+        scores = model.forward_head(join_segments(features, clips=SPEC.clips, crops=SPEC.crops)).softmax(1).mean(0)
+    told = {it.class_index: it.probability for it in predict(model, video, clip=SPEC, k=6)}
+    assert [told[number] for number in range(6)] == pytest.approx(scores.tolist(), abs=1e-5)
+    apart = model(torch.cat(clips)).softmax(1).mean(0)
+    assert (apart - scores).abs().max() > 1e-4
 
 
 def test_all_classes_share_one(checkpoint, video):

@@ -15,6 +15,7 @@ from benchmarks.views import VIEWS
 from tests.benchmarks.tiny_files import SUITE, TEST, write_files
 from zoo import create_model, save_checkpoint
 from zoo.push import save_folder
+from zoo.registry import get_architecture
 from zoo.training.classify import Classify
 from zoo.training.predictions import MERGE_RULES
 
@@ -64,6 +65,7 @@ def test_random_weights_are_scored_on_every_video_and_everything_is_kept(videos,
     assert list(result.metrics) == ["top1", "mean_class"]
     assert (result.n_expected, result.n_evaluated, result.failed) == (TEST, TEST, [])
     assert result.details["known_sizes"] == ["ours"]
+    assert result.details["parameters"] == get_architecture("vit_pico").parameters
     assert set(result.details["per_class"]) == {"dark", "light"}
     assert result.identity.init == "random"
     assert result.decoder
@@ -436,3 +438,12 @@ def test_an_interrupted_evaluation_goes_on_and_leaves_nothing_in_its_folder(vide
     for name, values in one.items():
         np.testing.assert_array_equal(values, two[name])
     assert not list((tmp_path / "out" / "work").iterdir())
+
+
+def test_a_dry_run_of_a_tokenizer_renders_and_reads_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    words = ("eval", "lvmae_tokenizer_tiny", "--suite", "digits", "--protocol", "reconstruction", "--dry-run")
+    status, out, err = call(capsys, *words, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "64 of each task (appearance, motion, order)" in out
+    assert list(tmp_path.iterdir()) == []

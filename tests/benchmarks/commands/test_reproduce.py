@@ -54,8 +54,13 @@ def test_a_row_ends_in_a_verdict(tiny, videos, tmp_path, capsys):
     status, out, err = call(capsys, *words)
     assert status == 0, err
     assert "tiny:shade:umt: 20 videos of tiny_files" in out
-    for text in ("90", "20 of 20", "outside (random weights, shrunken network)", "list of ours"):
+    for text in ("90", "20/20", "outside (random weights, shrunken network)", "list of ours"):
         assert text in out
+    _, out, _ = call(capsys, *words, "--format", "csv")
+    assert out.splitlines()[0].startswith("row,metric,reported,ours,95 % interval,difference,scored,verdict,notes")
+    assert out.splitlines()[1].startswith('umt,"top-1, %",90,')
+    status, _, err = call(capsys, *words, "--format", "csv", "--dry-run")
+    assert (status, "--format is for the verdicts, not for --dry-run" in err) == (2, True)
     status, out, _ = call(capsys, *words, "--json")
     ((result,), (told,)) = Store(tmp_path / "out").results(), json.loads(out)
     assert (told["row"], told["metric"], told["reported"]) == ("tiny:shade:umt", "top1", 90.0)
@@ -207,3 +212,9 @@ def test_a_row_of_each_family_is_run_to_its_verdict(family, generated, tmp_path,
     }
     assert {(it["num_scored"], it["verdict"]) for it in told} <= {(4, "incomplete"), (4, "protocol differs")}
     assert len(Store(tmp_path).results()) == 1
+
+
+def test_a_dry_run_in_a_pipe_has_no_blanks_at_the_ends_of_its_lines(tiny, uncounted, capsys):
+    _, out, _ = call(capsys, "tiny:shade:mamba", "--dry-run")
+    assert "the same as  zoo eval" in out
+    assert all(line == line.rstrip() for line in out.splitlines())

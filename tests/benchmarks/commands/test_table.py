@@ -79,3 +79,9 @@ def test_what_cannot_be_is_told(words, why, capsys):
     status, _, error = call(capsys, *words)
     assert status == 2
     assert why in error
+
+
+def test_an_empty_suite_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["table", "--suite", ""])
+    assert "--suite: it is empty" in capsys.readouterr().err

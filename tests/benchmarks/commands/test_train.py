@@ -98,3 +98,10 @@ def test_recipes_that_cannot_be_run_are_refused_with_their_reason(name, capsys):
     status, _, err = call(capsys, TRAININGS[name].kind, name)
     assert status == 2
     assert TRAININGS[name].obstacle in err
+
+
+def test_a_dry_run_tells_of_a_run_that_is_not_there(tmp_path, capsys):
+    words = ("pretrain", "umt_base.k710_pt_f8_res224", *SHRUNK, "--out", tmp_path, "--resume", "--dry-run")
+    status, out, err = call(capsys, *words)
+    assert status == 0, err
+    assert "without --dry-run this would be refused: --resume" in out
