@@ -242,7 +242,7 @@ BUDGETS = {
         pretrain={
             **_same(240, 20e-3),
             "mae": Effort(steps=240, lr=12e-3),
-            "lvmae": Effort(steps=240, lr=32e-3),
+            "lvmae": Effort(steps=240, lr=12e-3),
             "vjepa": Effort(steps=240, lr=8e-3),
         },
         teachers={
