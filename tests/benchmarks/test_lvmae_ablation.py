@@ -29,6 +29,7 @@ def prepared(folder, spent=None, seeds=2) -> Ablation:
         spent=spent or tiny_budget(),
         seeds=range(seeds),
         told=TOLD,
+        tasks=TASKS,
     )
 
 
@@ -107,6 +108,19 @@ def test_the_table_has_the_mean_and_spread_of_the_seeds_and_tests_against_the_ri
     assert "a processor" in text
     assert "written at commit abc, runs at fed." in text
     assert len(ablation.tests(found, TASKS)) == len(RIVALS) * len(TASKS)
+
+
+def test_a_variation_that_was_not_run_is_said_to_be_missing_and_not_compared(tmp_path, monkeypatch):
+    made = replace(prepared(tmp_path), tasks=("shade",))
+    assert {run.identity.task for run in made.runs(VARIATIONS[0])} == {"", "shade"}
+    found = {it: Found({"shade": cell(0.5)}, ()) for it in (None, *VARIATIONS) if it is None or not it.frozen}
+    monkeypatch.setattr(
+        ablation, "tokenizers", lambda _: [SimpleNamespace(commit="fed", metrics={"psnr": Interval(9, 9, 9)})]
+    )
+    text = ablation.markdown(made, found, "today")
+    assert "Not run: learned, scorer frozen at its start, codes." in text
+    assert "of 5 differences" in text
+    assert "drift" not in text
 
 
 @pytest.mark.slow  # 30 runs of seconds
