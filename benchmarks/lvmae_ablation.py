@@ -425,6 +425,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="training seeds (3)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="fine-tuned on (all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side (all cores)")
+    parser.add_argument("--table", action="store_true", help="run nothing, write the table of what is finished")
     parser.add_argument("--out", type=Path, default=Path("runs") / NAME, help="where runs are kept")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the table is written")
     options = parser.parse_args()
@@ -443,7 +444,7 @@ def main() -> int:
         told=provenance(threads=1, command=["python", "-m", f"benchmarks.{Path(__file__).stem}", *sys.argv[1:]]),
         tasks=tuple(options.tasks),
     )
-    if not carry_out(ablation, console, jobs=options.jobs):
+    if not options.table and not carry_out(ablation, console, jobs=options.jobs):
         return 1
     for path in write(ablation, options.results):
         console.print(path, highlight=False, soft_wrap=True)
