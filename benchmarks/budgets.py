@@ -145,6 +145,9 @@ def _objectives(efforts: Mapping[str, Effort], teachers: Mapping[str, Effort], b
             decoder_dim=32,
             decoder_depth=1,
             decoder_heads=2,
+            # On a grid of 3 x 3, VideoMAE's numbers of tokens hide the place from a decoder of this width: after 400
+            # steps it saved 3 % of the best constant's loss with them and 18 % with these.
+            decoder_positions="vjepa",
         ),
         "umt": Umt(teacher=stills, mask_ratio=0.75, mask="attention", num_layers=2),
         "vjepa": Vjepa(truncation="tube", predictor_dim=32, predictor_depth=2, predictor_heads=2, momentum=0.99),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from backbones.contract import Backbone
 from backbones.frames import FrameTeacher
 from backbones.layers import Flavor
+from backbones.positions import Positions
 from backbones.tokenizer import Tokenizer
 from benchmarks.suite import Suite
 from benchmarks.tokenizer_training import Lesson
@@ -108,6 +109,7 @@ class Lvmae:
         decoder_dim: width of the decoder.
         decoder_depth: its blocks.
         decoder_heads: its heads.
+        decoder_positions: see `backbones.positions.register_positions`.
     """
 
     tokenizer: Lesson
@@ -119,6 +121,7 @@ class Lvmae:
     decoder_dim: int
     decoder_depth: int
     decoder_heads: int
+    decoder_positions: Positions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,5 +321,6 @@ def _lvmae(setting: Setting, options: Lvmae) -> Objective:
             "width": options.decoder_dim,
             "depth": options.decoder_depth,
             "num_heads": options.decoder_heads,
+            "flavor": Flavor(positions=options.decoder_positions),
         },
     )

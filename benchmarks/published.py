@@ -12,6 +12,7 @@ from backbones.contract import Backbone
 from backbones.frozen import ClipTeacher, clip_teacher
 from backbones.importance import AdaptiveTokenizer, ImportanceScorer
 from backbones.layers import Flavor
+from backbones.magvit import Magvit, inflate
 from backbones.teacher import Teacher
 from backbones.tokenizer import Tokenizer
 from backbones.vit import MAE_ST, VIDEOMAE
@@ -38,7 +39,7 @@ from zoo.recipes.learned import Alignment, Codes, Distillation, Pixels, Predicti
 from zoo.recipes.recipe import Recipe
 from zoo.recipes.training import RANDOM, Training
 from zoo.registry import create_model, get_architecture, get_card
-from zoo.tokenizers import create_tokenizer, save_tokenizer
+from zoo.tokenizers import create_tokenizer, load_tokenizer, save_tokenizer
 
 TOKENIZER_FILE, SCORER_FILE = "tokenizer.safetensors", "scorer.safetensors"
 ROTARY = Flavor(positions="rotary", qkv_bias="qkv", start="normal_rescaled")
@@ -381,7 +382,7 @@ def _reconstruction(chosen: Reconstruction, job: Job) -> Objective:
     judge = None
     if chosen.discriminator:
         judge = Discriminator(num_frames=clip.num_frames, img_size=clip.img_size, channels=chosen.discriminator)
-    made = create_tokenizer(training.architecture, **training.options)
+    made = begun_from(create_tokenizer(training.architecture, **training.options), training.start, job.outside)
     return TokenizerTraining(
         adaptive(made, chosen.keep_tokens, window=clip.num_frames) if chosen.keep_tokens else made,
         judge,
@@ -392,3 +393,29 @@ def _reconstruction(chosen: Reconstruction, job: Job) -> Objective:
         mean=clip.mean,
         std=clip.std,
     )
+
+
+def begun_from(made: Tokenizer, start: str, outside: Outside) -> Tokenizer:
+    """A tokenizer that begins with the weights of another one: of its own form, or of stills, which are inflated.
+
+    Args:
+        made: with random weights.
+        start: name of the weights, "random" for none.
+        outside: a file in their place.
+
+    Raises:
+        RequestError: for a file that does not say what it holds, and a tokenizer of another form.
+        FetchError: for weights that cannot be had.
+    """
+    if outside.start is None and start == RANDOM:
+        return made
+    source = create_tokenizer(start, pretrained=True) if outside.start is None else load_tokenizer(outside.start)
+    where = outside.start or start
+    inner = source.tokenizer if isinstance(source, AdaptiveTokenizer) else source
+    if not isinstance(made, Magvit) or not isinstance(inner, Magvit):
+        raise RequestError(f"a {type(made).__name__} cannot begin with {where}, a {type(inner).__name__}")
+    try:
+        inflate(made, inner)
+    except ValueError as error:
+        raise RequestError(f"the training cannot begin with {where}: {error}") from None
+    return made

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from backbones.importance import AdaptiveTokenizer, ImportanceScorer
 from backbones.tokenizer import Tokenizer
 from zoo.card import ClipSpec
 from zoo.data.cache import FrameCache
@@ -53,6 +54,7 @@ class Lesson:
         error: "l2" or "l1".
         weights: of the terms of the losses.
         momentum: of the averaged weights, which are kept; MAGVIT's 0.999 suits runs of many thousand steps.
+        frozen_scorer: the importance scorer of an adaptive tokenizer stays as it was drawn.
     """
 
     name: str = "lvmae_tokenizer_tiny"
@@ -63,6 +65,7 @@ class Lesson:
     error: str = "l2"
     weights: LossWeights = field(default_factory=LossWeights)
     momentum: float = 0.95
+    frozen_scorer: bool = False
 
     @property
     def clip(self) -> ClipSpec:
@@ -98,8 +101,11 @@ class Lesson:
             judge = None
             if self.adversary:
                 judge = Discriminator(num_frames=clip.num_frames, img_size=clip.img_size, channels=self.adversary)
+            tokenizer = create_tokenizer(self.name, **self.overrides)
+            if self.frozen_scorer:
+                scorer_of(tokenizer).requires_grad_(False)
             return TokenizerTraining(
-                create_tokenizer(self.name, **self.overrides),
+                tokenizer,
                 judge,
                 perceptual=perceptual,
                 error=self.error,
@@ -108,6 +114,17 @@ class Lesson:
                 mean=clip.mean,
                 std=clip.std,
             )
+
+
+def scorer_of(tokenizer: Tokenizer) -> ImportanceScorer:
+    """The importance scorer of an adaptive tokenizer.
+
+    Raises:
+        ValueError: for a tokenizer that has none.
+    """
+    if not isinstance(tokenizer, AdaptiveTokenizer):
+        raise ValueError(f"a {type(tokenizer).__name__} has no importance scorer to freeze; take an adaptive tokenizer")
+    return tokenizer.scorer
 
 
 def train_tokenizer(

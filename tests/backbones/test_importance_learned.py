@@ -11,9 +11,9 @@ from backbones.importance import AdaptiveTokenizer, ImportanceScorer, top_k
 from tests.backbones.toy_video import ConvTokenizer, moving_square
 
 KEPT = 60  # of the 448 codes after the first slot, about as many as the square touches
-# The specification's noise of 0.03 leaves nothing to learn here: an untrained scorer then has an AUC of 0.998. With
-# this one AUC rises from 0.916 to 0.955, and for the weights of seed 1 from 0.948 to 0.953 only.
-NOISE = 0.1
+# The specification's noise of 0.03 leaves nothing to learn here: an untrained scorer then has an AUC of 0.998, because
+# kernels as large as their strides blur nothing. It says no learning rate; at 2e-3 AUC still rises after 400 steps.
+NOISE, RATE = 0.12, 5e-3
 
 
 class Found(NamedTuple):
@@ -35,7 +35,7 @@ def at_random(count: int, generator: torch.Generator) -> Tensor:
 def train(tokenizer: AdaptiveTokenizer, steps: int, *, random: bool = False, **scene) -> None:
     generator = torch.Generator().manual_seed(0)
     tokenizer.train()
-    optimizer = torch.optim.Adam(tokenizer.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(tokenizer.parameters(), lr=RATE)
     for _ in range(steps):
         video, _ = moving_square(8, generator, **scene)
         whole = tokenizer.tokenizer.latents(video) * at_random(8, generator) if random else tokenizer.latents(video)
@@ -61,12 +61,13 @@ def judge(tokenizer: AdaptiveTokenizer, *, random: bool = False, **scene) -> Fou
     return Found(auc, (chosen * moves).sum().item() / chosen.sum().item(), error)
 
 
-@pytest.mark.slow
-def test_the_scorer_learns_what_moves_and_spares_its_error():
-    tokenizer = tokenizer_of(0)
+@pytest.mark.slow  # 40 s each
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_scorer_learns_what_moves_and_spares_its_error(seed):
+    tokenizer = tokenizer_of(seed)
     start = judge(tokenizer, noise=NOISE)
     train(tokenizer, 400, noise=NOISE)
-    blind = tokenizer_of(0)
+    blind = tokenizer_of(seed)
     train(blind, 400, random=True, noise=NOISE)
     end, without = judge(tokenizer, noise=NOISE), judge(blind, random=True, noise=NOISE)
     print(start, end, without)
@@ -78,8 +79,9 @@ def test_the_scorer_learns_what_moves_and_spares_its_error():
 
 
 @pytest.mark.slow
-def test_the_scorer_does_not_run_after_noise():
-    tokenizer = tokenizer_of(0)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_scorer_does_not_run_after_noise(seed):
+    tokenizer = tokenizer_of(seed)
     start = judge(tokenizer, uneven=True)
     train(tokenizer, 400, uneven=True)
     end = judge(tokenizer, uneven=True)

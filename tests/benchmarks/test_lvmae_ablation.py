@@ -29,6 +29,7 @@ def prepared(folder, spent=None, seeds=2) -> Ablation:
         spent=spent or tiny_budget(),
         seeds=range(seeds),
         told=TOLD,
+        tasks=TASKS,
     )
 
 
@@ -49,33 +50,31 @@ def cell(share, seeds=2, videos=40):
 
 def test_variations_of_a_seed_share_tokenizer_and_random_twins_and_nothing_else(tmp_path):
     made = prepared(tmp_path)
-    keys = [{run.key: run.identity for run in made.runs(variation)} for variation in VARIATIONS]
-    shared = set.intersection(*(set(one) for one in keys))
-    assert sorted((keys[0][key].kind, keys[0][key].seed) for key in shared) == [
-        ("evaluate", 0),
-        ("evaluate", 0),
-        ("evaluate", 1),
-        ("evaluate", 1),
+    keys = {it: {run.key: run.identity for run in made.runs(it)} for it in VARIATIONS}
+    frozen = keys.pop(Variation("learned", "fsq_code", frozen=True))
+    first = next(iter(keys.values()))
+    shared = set.intersection(*(set(one) for one in keys.values()))
+    evaluated = [("evaluate", seed) for seed in (0, 0, 1, 1)]
+    assert sorted((first[key].kind, first[key].seed) for key in shared) == [
+        *evaluated,
         ("tokenizer", 0),
         ("tokenizer", 1),
     ]
-    assert {keys[0][key].init for key in shared} == {"random"}
-    own = [key for one in keys for key in one if key not in shared]
-    assert len(own) == len(set(own)) == len(VARIATIONS) * (2 + 2 * 2)
+    assert {first[key].init for key in shared} == {"random"}
+    assert sorted((frozen[key].kind, frozen[key].seed) for key in shared & frozen.keys()) == evaluated
+    own = [key for one in (*keys.values(), frozen) for key in one if key not in shared]
+    assert len(own) == len(set(own)) == len(VARIATIONS) * (2 + 2 * 2) + 2
 
 
-def test_variations_differ_in_strategy_and_target_alone_at_one_budget():
+def test_variations_differ_in_strategy_target_and_scorer_alone_at_one_budget():
     spent = budget("quick")
-    options = {it: ablation.lvmae_of(ablation.varied(spent, it)) for it in VARIATIONS}
-    for (strategy, target), varied in options.items():
-        assert (varied.strategy, varied.target) == (strategy, target)
-        assert replace(varied, strategy="", target="") == replace(ablation.lvmae_of(spent), strategy="", target="")
-
-
-def test_half_the_batch_keeps_the_step_of_the_weights():
-    quick, short = (it.pretrain["lvmae"].recipe for it in (budget("quick"), ablation.shortened(budget("quick"))))
-    assert short.global_batch < quick.global_batch
-    assert short.base_lr * short.global_batch == pytest.approx(quick.base_lr * quick.global_batch)
+    base = ablation.lvmae_of(spent)
+    for strategy, target, frozen in VARIATIONS:
+        varied = ablation.lvmae_of(ablation.varied(spent, Variation(strategy, target, frozen)))
+        assert (varied.strategy, varied.target, varied.tokenizer.frozen_scorer) == (strategy, target, frozen)
+        same = {"strategy": "", "target": "", "tokenizer": base.tokenizer}
+        assert replace(varied, **same) == replace(base, **same)
+        assert replace(varied.tokenizer, frozen_scorer=False) == base.tokenizer
 
 
 def test_a_missing_run_is_named_and_no_table_is_written(tmp_path):
@@ -98,8 +97,10 @@ def test_the_table_has_the_mean_and_spread_of_the_seeds_and_tests_against_the_ri
     assert "| learned | codes | 90.0 ± 14.1 (80.0, 100.0) |" in text
     assert "| random weights | – | 20.0 ± 0.0 (20.0, 20.0) |" in text
     assert "learned, codes against random, codes: +40.0 on shade (+30.0, +50.0), p < 0.001" in text
+    assert "| learned, scorer frozen at its start | codes | 50.0" in text
+    assert "learned, scorer frozen at its start, codes against learned, codes: −40.0 on shade" in text
     assert "learned, pixels against learned, codes: −40.0 on shade (−30.0, −50.0)" in text
-    assert "4 of 10 differences have one sign under all seeds, and by chance 5 would" in text
+    assert "6 of 12 differences have one sign under all seeds, and by chance 6 would" in text
     assert "below random weights" not in text
     found[None] = Found({"shade": cell(0.95), "drift": cell(0.4)}, ())
     assert "On shade **every pretrained row is below random weights** (95.0 %)" in ablation.markdown(made, found, "")
@@ -109,12 +110,22 @@ def test_the_table_has_the_mean_and_spread_of_the_seeds_and_tests_against_the_ri
     assert len(ablation.tests(found, TASKS)) == len(RIVALS) * len(TASKS)
 
 
+def test_a_variation_that_was_not_run_is_said_to_be_missing_and_not_compared(tmp_path, monkeypatch):
+    made = replace(prepared(tmp_path), tasks=("shade",))
+    assert {run.identity.task for run in made.runs(VARIATIONS[0])} == {"", "shade"}
+    found = {it: Found({"shade": cell(0.5)}, ()) for it in (None, *VARIATIONS) if it is None or not it.frozen}
+    monkeypatch.setattr(
+        ablation, "tokenizers", lambda _: [SimpleNamespace(commit="fed", metrics={"psnr": Interval(9, 9, 9)})]
+    )
+    text = ablation.markdown(made, found, "today")
+    assert "Not run: learned, scorer frozen at its start, codes." in text
+    assert "of 5 differences" in text
+    assert "drift" not in text
+
+
 @pytest.mark.slow  # 30 runs of seconds
 def test_a_stopped_ablation_goes_on_and_leaves_a_table(tmp_path):
-    spent = tiny_budget()
-    probe = spent.evaluate["attentive"]
-    quick = replace(probe, recipe=replace(probe.recipe, steps=2, lrs=(1e-3,), warmup_steps=0))
-    made = prepared(tmp_path, replace(spent, evaluate={**spent.evaluate, "attentive": quick}), seeds=1)
+    made = prepared(tmp_path, seeds=1)
     text = io.StringIO()
     assert ablation.carry_out(made, Console(file=text, width=200)), text.getvalue()
     store = tmp_path / "out" / "results"
@@ -128,5 +139,8 @@ def test_a_stopped_ablation_goes_on_and_leaves_a_table(tmp_path):
     assert all(path.exists() for path in lost)
     markdown, values = ablation.write(made, tmp_path)
     rows = json.loads(values.read_text())["rows"]
-    assert [(row["strategy"], row["target"]) for row in rows] == [(None, None), *map(tuple, VARIATIONS)]
+    assert [(row["strategy"], row["target"], row["frozen_scorer"]) for row in rows] == [
+        (None, None, None),
+        *map(tuple, VARIATIONS),
+    ]
     assert markdown.read_text().count("|---|") == 1

@@ -35,6 +35,14 @@ def test_every_objective_of_a_budget_can_be_built_and_gives_a_loss_and_a_picture
         assert panel.max() <= 1
 
 
+def test_the_decoder_of_lvmae_is_told_places_by_axes():
+    table = objective("lvmae").decoder.pos_embed[0].unflatten(0, (8, 3, 3))
+    # A step along an axis changes the channels of that axis alone, wherever it is made.
+    below, beside = table.diff(dim=1), table.diff(dim=2)
+    assert torch.equal(below[:, 0, 0], below[:, 0, 2])
+    assert not torch.equal(below[0, 0, 0], beside[0, 0, 0])
+
+
 def test_teachers_say_who_they_are_and_what_labels_they_saw():
     stills, smaller = SMOKE["umt"].teacher, SMOKE["self_distillation"].teacher
     assert (stills.lessons, smaller.lessons) == (STILLS, EVERYTHING)

@@ -12,6 +12,7 @@ from benchmarks.published import (
     Outside,
     adaptive,
     alignment_teacher,
+    begun_from,
     build_objective,
     read_adaptive,
     save_adaptive,
@@ -23,10 +24,17 @@ from benchmarks.published import (
 from benchmarks.runners import save_weights
 from benchmarks.session import RequestError
 from benchmarks.shrunken_training import shrunk
+from benchmarks.suites import table
+from benchmarks.tokenizer_training import FILE, PICO, Lesson, train_tokenizer
+from benchmarks.training_plan import Order, resolve
+from benchmarks.training_runs import run
+from tests.benchmarks.tiny_suite import SUITE, prepare
 from zoo.data.labels import order
 from zoo.recipes.catalogue import TRAININGS
+from zoo.recipes.training import RANDOM
 from zoo.registry import create_model, get_architecture
-from zoo.tokenizers import create_tokenizer
+from zoo.tokenizers import create_tokenizer, load_tokenizer, save_tokenizer
+from zoo.training.fit import Hardware
 
 ALONE = Outside(None, None, True)
 
@@ -158,3 +166,58 @@ def test_an_adaptive_tokenizer_comes_back_with_its_scorer(tmp_path):
     (tmp_path / "scorer.safetensors").write_bytes((tmp_path / "tokenizer.safetensors").read_bytes())
     with pytest.raises(RequestError, match="holds no scorer"):
         read_adaptive(tmp_path, name)
+
+
+STILLS, MOVING = "open_magvit2_image_128", "open_magvit2_video_128"
+SMALL = {"channels": 8, "depth": 1}
+
+
+def stills(folder, **options) -> Path:
+    torch.manual_seed(3)
+    file = folder / "stills.safetensors"
+    save_tokenizer(create_tokenizer(STILLS, **options), file, name=STILLS, overrides=options)
+    return file
+
+
+def test_a_tokenizer_of_clips_begins_with_one_of_stills_inflated(tmp_path):
+    made = begun_from(create_tokenizer(MOVING, **SMALL), RANDOM, Outside(stills(tmp_path, **SMALL), None, True))
+    image = load_tokenizer(tmp_path / "stills.safetensors")
+    kernel = made.state_dict()["decoder.out.weight"]
+    assert torch.equal(kernel[:, :, -1:], image.state_dict()["decoder.out.weight"])
+    assert not kernel[:, :, :-1].any()
+    frame = torch.rand(1, 3, 1, 16, 16)
+    torch.testing.assert_close(made.eval().latents(frame), image.latents(frame), rtol=1e-4, atol=1e-5)
+
+
+def test_a_start_of_another_form_is_refused_with_the_tensor(tmp_path):
+    file = stills(tmp_path, **{**SMALL, "channels": 16})
+    with pytest.raises(RequestError, match=r"stills\.safetensors: .* is \[8, 3, 3, 3, 3\]"):
+        begun_from(create_tokenizer(MOVING, **SMALL), RANDOM, Outside(file, None, True))
+
+
+@pytest.mark.slow
+def test_a_training_on_clips_goes_on_from_a_training_on_stills(tmp_path, monkeypatch):
+    monkeypatch.setitem(table.SUITES, "tiny", replace(SUITE, prepare=lambda root, _: prepare(tmp_path / "videos", _)))
+    videos = prepare(tmp_path / "videos", False)
+    short = replace(PICO, steps=3, global_batch=2, warmup_steps=0)
+    still = replace(get_architecture(STILLS).clip, img_size=16)
+    lesson = Lesson(name=STILLS, overrides=SMALL, recipe=short)
+    train_tokenizer(videos.pretraining(), tmp_path / "stills", lesson, clip=still, cache=videos.cache())
+    frozen = tuple(f"recipe.base_{part}=1e-12" for part in ("lr", "final_lr"))
+    order = Order(
+        kind="pretrain",
+        name="open_magvit2_video_128.ucf101",
+        out=tmp_path / "out",
+        suite="tiny",
+        shrink=True,
+        steps=2,
+        hardware=Hardware(accelerator="cpu"),
+        start=tmp_path / "stills" / FILE,
+        values=frozen,
+    )
+    told = run(resolve(order))
+    first, then = load_tokenizer(tmp_path / "stills" / FILE).state_dict(), load_tokenizer(told.file).state_dict()
+    # At such a rate nothing moves, so the last slices are still those of the stills.
+    for name in ("backbone.patch_embed.proj.weight", "decoder.out.weight"):
+        torch.testing.assert_close(then[name][:, :, -1:], first[name])
+        assert not then[name][:, :, :-1].abs().gt(1e-6).any()

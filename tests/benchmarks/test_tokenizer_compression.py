@@ -7,7 +7,7 @@ from benchmarks import tokenizer_compression
 from benchmarks.protocols import codecs
 from benchmarks.protocols.reconstruction import Point
 from benchmarks.provenance import Provenance
-from benchmarks.tokenizer_compression import RATES, file_words, measure, write
+from benchmarks.tokenizer_compression import RATES, file_words, measure, mosaics, write
 from zoo.tokenizers import create_tokenizer, save_tokenizer
 
 NAME = "lvmae_tokenizer_tiny"
@@ -56,3 +56,12 @@ def test_a_file_without_a_seed_is_called_by_its_tokenizer(files):
     files[0].rename(plain)
     assert file_words(plain) == NAME
     assert file_words(files[1]) == f"{NAME} seed1"
+
+
+def test_a_mosaic_shows_clips_side_by_side_from_all_over_the_list():
+    clips = torch.arange(9.0).view(9, 1, 1, 1, 1).expand(9, 3, 2, 4, 6)
+    made = mosaics(clips, 2)
+    assert made.shape == (2, 3, 2, 8, 12)
+    assert made[:, 0, 0, ::4, ::6].tolist() == [[[0, 2], [4, 6]], [[1, 3], [5, 7]]]
+    with pytest.raises(ValueError, match="a mosaic of 4 x 4 takes 16 clips, and there are 9"):
+        mosaics(clips, 4)

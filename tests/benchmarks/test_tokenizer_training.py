@@ -34,6 +34,21 @@ def test_a_short_run_leaves_a_file_with_the_averaged_weights(tmp_path):
     assert not torch.equal(tokenizer.state_dict()["decoder.out.weight"], start["decoder.out.weight"])
 
 
+def test_a_frozen_scorer_stays_as_it_was_drawn():
+    lesson = replace(Lesson(), overrides={"channels": 4, "keep_tokens": 10}, frozen_scorer=True)
+    trained = [name for name, it in lesson.objective(0).named_parameters() if it.requires_grad]
+    assert trained
+    assert not [name for name in trained if "scorer" in name]
+    learned = replace(lesson, frozen_scorer=False).objective(0)
+    assert [name for name, it in learned.named_parameters() if it.requires_grad and "scorer" in name]
+
+
+def test_a_scorer_that_is_not_there_cannot_be_frozen():
+    lesson = Lesson(name="magvit2_causal", overrides={"channels": 32, "depth": 1}, frozen_scorer=True)
+    with pytest.raises(ValueError, match="has no importance scorer to freeze"):
+        lesson.objective(0)
+
+
 @pytest.mark.slow
 def test_a_minute_of_training_beats_the_mean_frame_on_clips_it_has_not_seen(tmp_path):
     suite, cache = rendered(tmp_path / "digits", SIZES)

@@ -6,7 +6,7 @@ its two networks could not be read; what is chosen here in their place is said w
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -276,7 +276,7 @@ def lvmae_for(
     masking: DecoderMasking = LEARNED,
     pixels: PixelTarget = VIDEOMAE_TARGET,
     source: Source | None = None,
-    decoder: Mapping[str, int] | None = None,
+    decoder: Mapping[str, Any] | None = None,
 ) -> LVMAE:
     """LVMAE with a decoder of its own for any backbone.
 
@@ -290,19 +290,19 @@ def lvmae_for(
         masking: how the decoded tokens are chosen.
         pixels: its mean and std must be those of the clips' normalisation.
         source: see `LVMAE`.
-        decoder: `width`, `depth` and `num_heads` of the decoder, see `zoo.cards.lvmae.DECODERS`; half the student's
-            width, 4 blocks (the encoder has three times as many) and a head for each 64 channels when None.
+        decoder: `width`, `depth`, `num_heads` and `flavor` of the decoder, see `zoo.cards.lvmae.DECODERS`; half the
+            student's width, 4 blocks (the encoder has three times as many), a head for each 64 channels and VideoMAE's
+            positions when None. These number the tokens one after another: with few tokens per row and a narrow decoder
+            they hardly tell where a token lies, and the kinds with axes of their own, such as "vjepa", do.
     """
     width = backbone_of(student, "student").embed_dim // 2
-    form = {"width": width, "depth": 4, "num_heads": max(1, width // 64), **(decoder or {})}
+    form: dict[str, Any] = {"width": width, "depth": 4, "num_heads": max(1, width // 64), **(decoder or {})}
     fitting(student, tokenizer, target, masking.strategy, source)
     made = MaskedDecoder(
         student.embed_dim,
         num_values(student, tokenizer, target, pixels),
         student.grid(torch.empty(1, 3, num_frames, img_size, img_size, device="meta")),
-        width=form["width"],
-        depth=form["depth"],
-        num_heads=form["num_heads"],
+        **form,
     )
     return LVMAE(
         student,

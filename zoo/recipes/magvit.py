@@ -56,6 +56,7 @@ OPEN = Reconstruction(
 )
 HINGE = "hinge loss of the discriminator; the zoo's does not saturate"
 PATCHES = "a three-layer PatchGAN with batch norm as discriminator; the zoo's is MAGVIT's"
+STILLS = "open_magvit2_image_128.in1k"
 STEPPED = "its learning rate falls in steps, and the zoo's schedules fall along cosines and lines"
 
 
@@ -81,7 +82,7 @@ def open_video() -> Training:
         classifier=None,
         head_scale=1.0,
         head_start="fresh",
-        start=RANDOM,
+        start=STILLS,
         objective=OPEN,
         suite="ucf101",
         task="split1",
@@ -98,16 +99,16 @@ def open_video() -> Training:
         expected=card.reported,
         source="TencentARC/SEED-Voken, configs/Open-MAGVIT2 and issue 52",
         produces=name,
-        unknown=("videos", "augment", "recipe.precision", "objective.discriminator"),
+        unknown=("videos", "augment", "recipe.precision", "objective.discriminator", "start"),
         lacks=(
             HINGE,
             PATCHES,
-            "weights of the image model, inflated, to begin with",
             "an adversary on several devices",
         ),
         notes=(
             "the cosine ends at 1 % of the rate",
             "a user could not reproduce rFVD 16 with the released file (issue 57)",
+            "begins with an image model, inflated; that it is this file is our reading: it alone has the same form",
         ),
         obstacle="",
     )

@@ -171,3 +171,32 @@ def test_codebooks_and_grids_are_the_papers(name, codes, grid):
         video = torch.empty(1, 3, architecture.clip.num_frames, architecture.clip.img_size, architecture.clip.img_size)
     assert tokenizer.codebook_size == codes
     assert tuple(tokenizer.grid(video)) == grid
+
+
+@pytest.mark.slow  # 20 s on the meta device
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        # Open-MAGVIT2's: encoder and decoder as the specification counts them (B.3); the others are ours.
+        ("open_magvit2_video_128", 144.9 + 225.7),
+        ("open_magvit2_image_128", 48.4 + 63.6),
+        ("open_magvit2_image_256", 49.8 + 65.4),
+        ("open_magvit2_pretrain_16384", 49.8 + 65.4),
+        ("open_magvit2_pretrain_262144", 49.8 + 65.4),
+        ("magvit2_causal", 144.9 + 225.7),
+        ("lvmae_tokenizer_base", None),
+        ("lvmae_tokenizer_small", None),
+    ],
+)
+def test_a_published_size_gives_back_the_clips_it_took_and_has_the_papers_parameters(name, millions):
+    architecture = ARCHITECTURES[name]
+    with meta_device():
+        tokenizer = architecture.tokenizer().eval()
+        video = torch.empty(1, 3, architecture.clip.num_frames, architecture.clip.img_size, architecture.clip.img_size)
+    with torch.no_grad():
+        codes = tokenizer.quantize(tokenizer.latents(video))
+        made = tokenizer.reconstruct(codes.codes)
+    assert codes.indices.shape[1:] == tuple(tokenizer.grid(video))
+    assert made.shape == video.shape
+    if millions is not None:
+        assert sum(it.numel() for it in tokenizer.parameters()) == pytest.approx(millions * 1e6, rel=1e-3)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from backbones.importance import AdaptiveTokenizer, ImportanceScorer
+from backbones.layers import Flavor
 from backbones.vit import vit_pico
 from heads.masked_decoder import MaskedDecoder
 from tests.backbones.toy_tokenizer import ToyTokenizer
@@ -265,3 +266,32 @@ def test_what_does_not_fit_is_refused():
     student.drops_tokens = False
     with pytest.raises(ValueError, match="ViT cannot drop tokens"):
         tiny(student)
+
+
+def explained(objective: LVMAE, batch: Batch, steps: int) -> float:
+    """Share of the best constant guess's loss that predictions save after some steps on one batch."""
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=5e-3, betas=(0.9, 0.95))
+    for _ in range(steps):
+        loss = objective(batch)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+    return 1 - (loss.total / loss.logs["blank_loss"]).item()
+
+
+@pytest.mark.slow  # 5 s
+@pytest.mark.parametrize("target", ["fsq_code", "pixels"])
+def test_a_fixed_batch_is_learned_by_heart(target, monkeypatch):
+    objective, batch = tiny(target=target), batch_of(clips(4))
+    draw = objective.draw(batch)
+    monkeypatch.setattr(objective, "draw", lambda batch: draw)
+    assert explained(objective, batch, 200) > 0.5
+
+
+@pytest.mark.slow  # 5 s
+def test_a_decoder_that_is_told_places_learns_what_depends_on_them_alone():
+    colors = torch.randn(1, 3, 1, 3, 3, generator=torch.Generator().manual_seed(2)).repeat(4, 1, 16, 1, 1)
+    batch = batch_of(colors.repeat_interleave(8, 3).repeat_interleave(8, 4))
+    masking = DecoderMasking(strategy="random", budget=Budget(total=0.3))
+    told = {**TINY, "flavor": Flavor(positions="vjepa")}
+    assert explained(tiny(masking=masking, decoder=told), batch, 150) > 0.5
