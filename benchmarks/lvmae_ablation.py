@@ -3,9 +3,9 @@
     python -m benchmarks.lvmae_ablation [--seeds 3] [--out runs/lvmae-ablation] [--results benchmarks/results]
 
 Every variation is a row `vit_pico:lvmae` of `zoo compare --budget quick` with other options, so that runs are stored
-one by one, and a stopped command goes on where it was. All variations of a seed share the tokenizer, the student's first
-weights, the clips and what the encoder sees; the row with a frozen scorer has a tokenizer of its own. Accuracies are
-those of the fine-tuned networks.
+one by one, and a stopped command goes on where it was. All variations of a seed share the tokenizer, the student's
+first weights, the clips and what the encoder sees; the row with a frozen scorer has a tokenizer of its own. Accuracies
+are those of the fine-tuned networks.
 """
 
 import argparse
