@@ -73,8 +73,8 @@ class Variation(NamedTuple):
 
 VARIATIONS = (
     *(Variation(strategy, CODES) for strategy in ("random", "uniform_frame", "flow", "learned")),
-    Variation("learned", CODES, frozen=True),
     *(Variation(strategy, "pixels") for strategy in ("random", "learned")),
+    Variation("learned", CODES, frozen=True),
 )
 # What each is tested against: what is decoded against any tokens, what was not learned against what was, what is
 # predicted against codes.
