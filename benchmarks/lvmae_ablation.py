@@ -237,7 +237,7 @@ def _below(found: Mapping[Variation | None, Found], task: str) -> str:
     blank = means.pop(None)
     if max(means.values()) >= blank:
         return ""
-    return f"On {task} **every pretrained row is below random weights** ({percent(blank)} %): this pretraining harms."
+    return f"On {task} **every pretrained row is below random weights** ({percent(blank)} %)."
 
 
 def spread(values: Sequence[float]) -> str:
