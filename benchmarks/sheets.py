@@ -198,7 +198,12 @@ def comma_separated(sheet: Sheet) -> str:
     for row in sheet.rows:
         marks = dict.fromkeys(mark for cell in row for mark in cell.marks)
         notes = " | ".join(sheet.notes[mark - 1] for mark in marks)
-        writer.writerow([*(value for _, value in sheet.facts), *(cell.text for cell in row), notes])
+        # A program that reads numbers knows no typographic minus.
+        cells = (
+            cell.text.replace("−", "-") if column.right else cell.text
+            for column, cell in zip(sheet.columns, row, strict=True)
+        )
+        writer.writerow([*(value for _, value in sheet.facts), *cells, notes])
     return text.getvalue()
 
 

@@ -137,3 +137,9 @@ def test_a_misspelt_format_gets_the_closest():
     with pytest.raises(UnknownNameError, match=r"'latx'.*'latex'"):
         check_format("latx")
     assert set(WRITERS) == {"md", "csv", "html", "latex"}
+
+
+def test_programs_can_read_the_numbers_of_a_csv():
+    made = Sheet(title="t", columns=[Column("what"), Column("difference", right=True)])
+    made.rows.append([Cell("a − b"), Cell("−1.90")])
+    assert comma_separated(made).splitlines()[1] == "a − b,-1.90,"

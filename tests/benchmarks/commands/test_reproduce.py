@@ -58,6 +58,7 @@ def test_a_row_ends_in_a_verdict(tiny, videos, tmp_path, capsys):
         assert text in out
     _, out, _ = call(capsys, *words, "--format", "csv")
     assert out.splitlines()[0].startswith("row,metric,reported,ours,95 % interval,difference,scored,verdict,notes")
+    assert call(capsys, *words, "--limit", "3")[0] == 1
     assert out.splitlines()[1].startswith('umt,"top-1, %",90,')
     status, _, err = call(capsys, *words, "--format", "csv", "--dry-run")
     assert (status, "--format is for the verdicts, not for --dry-run" in err) == (2, True)
